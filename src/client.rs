@@ -1,0 +1,297 @@
+//! The client: seals, opens, and follows its key server (protocol page, section 5).
+
+mod builder;
+mod command;
+mod open;
+mod seal;
+
+pub use builder::{ClientBuilder, CreateError, LoadError};
+pub use open::{Message, OpenError, Opened, Refusal};
+pub use seal::SealError;
+
+#[cfg(feature = "alloc")]
+use crate::key_ring::GrowableKeyRing;
+use crate::{
+    filter::TopicFilter,
+    key_ring::{AgeRules, Full, KeyRing, MaxAge, NoRoom, Table, TopicEntry},
+    keys::{C2PublicKey, SubtreeKey, TopicKey, VerifyingKey},
+    message::Mode,
+    names::{ClientId, ControlTopic, TopicHash},
+    replay::ReplayWindow,
+    state::{Change, IdentityKeys, Options, State, encode},
+    store::{Encode, Sink, Snapshot, Store, StoreError},
+    time::{Clock, Timekeeper, Timestamp},
+    topic::Topic,
+};
+use core::fmt;
+
+#[cfg(feature = "alloc")]
+type AnyStore = alloc::boxed::Box<dyn Store + Send + Sync>;
+#[cfg(feature = "alloc")]
+type AnyClock = alloc::boxed::Box<dyn Clock + Send + Sync>;
+
+/// One device or program: its keys, the topic keys that it was given, and what it remembers of messages and commands.
+///
+/// Written without parameters it is the client for everything with a heap: a key ring that grows, any store, any clock.
+/// With a [`FixedKeyRing`](crate::FixedKeyRing) and a store and clock of its own it needs no allocator.
+///
+/// Sealing takes `&self` and opening `&mut self`. To share a client between threads, put it into a
+/// [`RwLock`](https://doc.rust-lang.org/std/sync/struct.RwLock.html): many can seal at once.
+///
+/// Of everything that a client is given, it checks all before it changes anything: an error means that nothing changed.
+pub struct Client<
+    #[cfg(feature = "alloc")] R: KeyRing = GrowableKeyRing,
+    #[cfg(feature = "alloc")] S: Store = AnyStore,
+    #[cfg(feature = "alloc")] C: Clock = AnyClock,
+    #[cfg(not(feature = "alloc"))] R: KeyRing,
+    #[cfg(not(feature = "alloc"))] S: Store,
+    #[cfg(not(feature = "alloc"))] C: Clock,
+> {
+    state: State<R>,
+    store: S,
+    time: Timekeeper<C>,
+    replay: ReplayWindow<R::Opened>,
+    derived: R::Derived,
+    /// Between which times the previous keys that are still kept were replaced.
+    transitions: Option<(Timestamp, Timestamp)>,
+    /// Previous keys were erased here and are still in the store; when that was last tried to mend.
+    unsaved_since: Option<Timestamp>,
+}
+
+impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
+    fn new(state: State<R>, store: S, clock: C) -> Self {
+        let transitions = state.transitions();
+        Self {
+            state,
+            store,
+            time: Timekeeper::new(clock),
+            replay: ReplayWindow::default(),
+            derived: R::Derived::default(),
+            transitions,
+            unsaved_since: None,
+        }
+    }
+
+    /// The client's id.
+    #[must_use]
+    pub fn id(&self) -> &ClientId {
+        self.state.identity.id()
+    }
+
+    /// The topic to subscribe to, at QoS 2 and in a persistent session: commands arrive there.
+    #[must_use]
+    pub fn control_topic(&self) -> ControlTopic {
+        self.id().control_topic()
+    }
+
+    /// Which kind of client this is.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.state.identity.mode()
+    }
+
+    /// The client's own public key; `None` in symmetric mode.
+    #[must_use]
+    pub fn verifying_key(&self) -> Option<VerifyingKey> {
+        match self.state.identity.keys() {
+            IdentityKeys::PublicKey { signing, .. } => Some(signing.verifying_key()),
+            IdentityKeys::Symmetric(_) => None,
+        }
+    }
+
+    /// The public key of the key server; `None` in symmetric mode.
+    #[must_use]
+    pub fn c2_key(&self) -> Option<&C2PublicKey> {
+        match self.state.identity.keys() {
+            IdentityKeys::PublicKey { c2, .. } => Some(c2),
+            IdentityKeys::Symmetric(_) => None,
+        }
+    }
+
+    /// The topics and subtrees that the client has a key for, with the time at which a previous key that is still kept
+    /// was replaced.
+    pub fn topics(&self) -> impl Iterator<Item = (&TopicHash, Option<Timestamp>)> {
+        let replaced = |entry: &TopicEntry| entry.previous.as_ref().map(|previous| previous.replaced);
+        self.state.topics.iter().map(move |(topic, entry)| (topic, replaced(entry)))
+    }
+
+    /// The peers whose public keys the client has.
+    pub fn peers(&self) -> impl Iterator<Item = (&ClientId, &VerifyingKey)> {
+        self.state.peers.iter()
+    }
+
+    /// The time of the newest command that was ever accepted.
+    #[must_use]
+    pub fn newest_command(&self) -> Option<Timestamp> {
+        self.state.order.newest
+    }
+
+    /// The time as the client knows it; `None` on a device without a clock, until a command brings the time.
+    #[must_use]
+    pub fn now(&self) -> Option<Timestamp> {
+        self.time.now()
+    }
+
+    /// The limits that messages and commands are held against.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.state.options
+    }
+
+    /// Sets the limits, and stores them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: they could not be stored, and the old ones stay.
+    pub fn set_options(&mut self, options: Options) -> Result<(), StoreError> {
+        let old = core::mem::replace(&mut self.state.options, options);
+        self.save(&Change::NONE).inspect_err(|_| self.state.options = old)
+    }
+
+    /// The rules on the age of messages, by filter.
+    pub fn max_ages(&self) -> impl Iterator<Item = (&str, MaxAge)> {
+        self.state.ages.iter()
+    }
+
+    /// Sets how old messages may be on the topics that a filter matches, and stores it. The rule of a topic itself goes
+    /// before those of filters; of several filters that match, the one set first counts.
+    ///
+    /// # Errors
+    ///
+    /// [`SetMaxAgeError`]: the rule has no room, or could not be stored; nothing was changed.
+    pub fn set_max_age(&mut self, filter: &TopicFilter<'_>, max_age: MaxAge) -> Result<(), SetMaxAgeError> {
+        let filter = filter.as_str();
+        let old = self.state.ages.iter().find_map(|(other, age)| (other == filter).then_some(age));
+        self.state.ages.set(filter, max_age).map_err(|NoRoom| SetMaxAgeError::Full(Full::AgeRules))?;
+        if let Err(error) = self.save(&Change::NONE) {
+            match old {
+                Some(old) => {
+                    let _ = self.state.ages.set(filter, old);
+                }
+                None => self.state.ages.remove(filter),
+            }
+            return Err(SetMaxAgeError::Store(error));
+        }
+        Ok(())
+    }
+
+    /// From now on refuses messages that were sent in this second or earlier.
+    ///
+    /// The memory of opened messages does not survive a restart. An application that minds a replay from before its
+    /// start sets this to its start time. Where any age is allowed, it has no effect.
+    pub fn refuse_sent_until(&mut self, second: Timestamp) {
+        self.replay.raise_floor(second);
+    }
+
+    /// Erases previous keys that have expired, here and in the store.
+    ///
+    /// Opening does so by itself, and so does loading. A client that only publishes calls this now and then.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: they are erased in memory, and still stored. It is tried again with the next message.
+    pub fn erase_expired_keys(&mut self) -> Result<(), StoreError> {
+        let Some(now) = self.time.now() else {
+            return Ok(());
+        };
+        if self.has_expired_keys(now) {
+            self.state.erase_expired(now);
+            self.transitions = self.state.transitions();
+            self.unsaved_since = Some(now);
+        }
+        if self.unsaved_since.is_some() {
+            self.unsaved_since = Some(now);
+            self.save(&Change::NONE)?;
+        }
+        Ok(())
+    }
+
+    /// What [`erase_expired_keys`](Self::erase_expired_keys) does, at most once a second when the store fails.
+    fn erase_in_passing(&mut self, now: Timestamp) {
+        if self.has_expired_keys(now) || self.unsaved_since.is_some_and(|tried| tried != now) {
+            // A message is opened whether or not the store works. The keys are gone from memory in any case, and
+            // `unsaved_since` has the store tried again.
+            let _ = self.erase_expired_keys();
+        }
+    }
+
+    fn has_expired_keys(&self, now: Timestamp) -> bool {
+        let is_expired = |replaced| !crate::key_ring::is_in_transition(replaced, now);
+        self.transitions.is_some_and(|(first, last)| is_expired(first) || is_expired(last))
+    }
+
+    /// Stores the state as it will be after a change.
+    fn save(&mut self, change: &Change) -> Result<(), StoreError> {
+        self.store.save(&Snapshot::new(&Changed { state: &self.state, change }))?;
+        self.unsaved_since = None;
+        Ok(())
+    }
+
+    /// The entry that serves a topic: its own, or that of the closest subtree around it, with the levels between.
+    fn find_entry<'t>(&self, topic: &'t Topic<'_>) -> Option<(&TopicEntry, Place<'t>)> {
+        if let Some(entry) = self.state.topics.get(topic.hash()) {
+            return Some((entry, Place::Exact));
+        }
+        let of_subtree = |(hash, below)| Some((self.state.topics.get(&hash)?, Place::Below(below)));
+        topic.enclosing_subtrees().filter_map(of_subtree).last()
+    }
+
+    /// Calls `with` with the key of a topic that an entry serves, deriving it where need be.
+    fn with_key<T>(key: &TopicKey, place: Place<'_>, with: impl FnOnce(&TopicKey) -> T) -> T {
+        match place {
+            Place::Exact => with(key),
+            Place::Below(levels) => with(&SubtreeKey::from_topic_key(key).topic_key_below(levels)),
+        }
+    }
+}
+
+/// Where a topic lies, seen from the entry that serves it.
+#[derive(Clone, Copy)]
+enum Place<'t> {
+    Exact,
+    Below(Option<&'t str>),
+}
+
+/// A state as it will be after a change.
+struct Changed<'a, R: KeyRing> {
+    state: &'a State<R>,
+    change: &'a Change,
+}
+
+impl<R: KeyRing> Encode for Changed<'_, R> {
+    fn encode_to(&self, sink: &mut Sink<'_>) -> Result<(), StoreError> {
+        encode(self.state, self.change, sink)
+    }
+}
+
+impl<R: KeyRing, S: Store, C: Clock> fmt::Debug for Client<R, S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("id", self.id())
+            .field("mode", &self.mode())
+            .field("topics", &self.topics().count())
+            .field("peers", &self.peers().count())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a rule on the age of messages was not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SetMaxAgeError {
+    /// The key ring has no room for the rule.
+    Full(Full),
+    /// The rule could not be stored.
+    Store(StoreError),
+}
+
+impl fmt::Display for SetMaxAgeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(full) => full.fmt(f),
+            Self::Store(error) => write!(f, "the rule could not be stored: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for SetMaxAgeError {}

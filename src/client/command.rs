@@ -1,0 +1,55 @@
+use super::Client;
+use crate::{
+    client::{OpenError, Refusal},
+    command::{AppliedCommand, Command, MAX_LEN},
+    key_ring::{KeyCache, KeyRing},
+    message::{Header, Mode},
+    siv,
+    state::{CannotChange, Order},
+    store::Store,
+    time::Clock,
+};
+use zeroize::Zeroizing;
+
+impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
+    /// Opens, checks, stores and applies a command (protocol page, section 5).
+    pub(super) fn open_command(&mut self, message: &[u8]) -> Result<AppliedCommand, OpenError> {
+        // A command looks like a symmetric message in both modes.
+        let header = Header::read(Mode::Symmetric, message)?;
+        let sealed = Mode::Symmetric.body(message).unwrap_or_default();
+        let mut buffer = Zeroizing::new([0; MAX_LEN]);
+        let Some(body) = buffer.get_mut(..sealed.len()) else {
+            // Longer than any command, so it is none of the key server's.
+            return Err(Refusal::NotAuthentic.into());
+        };
+        body.copy_from_slice(sealed);
+        header.open_body(self.state.identity.command_key(), body).map_err(|siv::NotAuthentic| Refusal::NotAuthentic)?;
+
+        let (sent, order) = (header.sent, &self.state.order);
+        match (order.place(sent, &header.tag), order.newest) {
+            (Order::Older, Some(newest)) => return Err(Refusal::Superseded { newest }.into()),
+            (Order::Repeated, _) => return Err(Refusal::Repeated.into()),
+            _ => {}
+        }
+        let now = self.time.now();
+        // A device that has learned the time knows that it is at least so late, not that it is no later.
+        if let Some(now) = self.time.own_clock() {
+            self.check_age(now, sent, self.state.options.command_max_age)?;
+        }
+
+        let command = Command::decode(body).map_err(Refusal::Command)?;
+        let applied = AppliedCommand::from(&command);
+        let changed_at = self.time.own_clock().or(now).map_or(sent, |now| now);
+        let change = self.state.plan(command, sent, header.tag, changed_at).map_err(|error| match error {
+            CannotChange::Command(error) => OpenError::Refused(Refusal::Command(error)),
+            CannotChange::Full(full) => OpenError::Full(full),
+        })?;
+        self.save(&change).map_err(OpenError::Store)?;
+        self.state.commit(change);
+
+        self.transitions = self.state.transitions();
+        self.derived.clear();
+        self.time.learn(sent);
+        Ok(applied)
+    }
+}

@@ -1,0 +1,147 @@
+use super::{Client, Place};
+use crate::{
+    key_ring::{KeyCache, KeyRing, Table},
+    message::{self, TooShort},
+    names::NameError,
+    state::IdentityKeys,
+    store::Store,
+    time::Clock,
+    topic::{AsTopic, Topic},
+};
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
+use core::fmt;
+
+impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
+    /// Seals a payload for a topic: encrypts it under the topic's key, and signs it in public-key mode.
+    ///
+    /// The result is [`overhead`](crate::Mode::overhead) bytes longer than the payload, which may be empty. Nothing
+    /// in it is random: equal payloads sealed for one topic in the same second are equal, also between publishers in
+    /// symmetric mode. Protocol page, section 3.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError`]
+    #[cfg(feature = "alloc")]
+    pub fn seal(&self, topic: impl AsTopic, payload: &[u8]) -> Result<Vec<u8>, SealError> {
+        let mode = self.mode();
+        let mut message = Vec::with_capacity(payload.len().saturating_add(mode.overhead()));
+        message.resize(mode.header_len(), 0);
+        message.extend_from_slice(payload);
+        message.resize(message.len().saturating_add(mode.trailer_len()), 0);
+        self.seal_in_place(topic, &mut message)?;
+        Ok(message)
+    }
+
+    /// Seals a payload into a buffer of the caller's, and returns the part of it that holds the sealed message: the
+    /// first `payload.len() + mode().overhead()` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError`]; [`SealError::BufferTooSmall`] when `out` is shorter than that.
+    pub fn seal_into<'o>(
+        &self,
+        topic: impl AsTopic,
+        payload: &[u8],
+        out: &'o mut [u8],
+    ) -> Result<&'o mut [u8], SealError> {
+        let mode = self.mode();
+        let needed = payload.len().saturating_add(mode.overhead());
+        let message = out.get_mut(..needed).ok_or(SealError::BufferTooSmall { needed })?;
+        if let Some(body) = mode.body_mut(message) {
+            body.copy_from_slice(payload);
+        }
+        self.seal_in_place(topic, message)?;
+        Ok(message)
+    }
+
+    /// Seals the payload that stands in the middle of a message: behind [`header_len`](crate::Mode::header_len) bytes
+    /// and before [`trailer_len`](crate::Mode::trailer_len) bytes, which are overwritten.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError`]; the message is as it was. [`SealError::BufferTooSmall`] when it is shorter than the overhead.
+    pub fn seal_in_place(&self, topic: impl AsTopic, message: &mut [u8]) -> Result<(), SealError> {
+        let needed = self.mode().overhead();
+        if message.len() < needed {
+            return Err(SealError::BufferTooSmall { needed });
+        }
+        let topic = topic.as_topic()?;
+        if topic.hash() == self.state.identity.control() {
+            return Err(SealError::ControlTopic);
+        }
+        let sent = self.time.now().ok_or(SealError::TimeUnknown)?;
+        self.with_current_key(&topic, |key| match self.state.identity.keys() {
+            IdentityKeys::Symmetric(_) => message::seal(key, sent, message),
+            IdentityKeys::PublicKey { signing, .. } => message::seal_signed(key, sent, self.id(), signing, message),
+        })
+        .ok_or(SealError::NoTopicKey)?
+        .map_err(|TooShort| SealError::BufferTooSmall { needed })
+    }
+
+    /// Calls `with` with the current key of a topic, if there is one.
+    fn with_current_key<T>(&self, topic: &Topic<'_>, with: impl FnOnce(&[u8; 32]) -> T) -> Option<T> {
+        if let Some(entry) = self.state.topics.get(topic.hash()) {
+            return Some(with(entry.key.as_bytes()));
+        }
+        if let Some(key) = self.derived.get(topic.hash()) {
+            return Some(with(key.as_bytes()));
+        }
+        let (entry, place): (_, Place<'_>) = self.find_entry(topic)?;
+        Some(Self::with_key(&entry.key, place, |key| with(key.as_bytes())))
+    }
+}
+
+/// Why a payload was not sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SealError {
+    /// The topic is not the name of a topic.
+    Name(NameError),
+    /// The topic is the client's own control topic: what is sealed there would pass for a command.
+    ControlTopic,
+    /// The buffer is shorter than the sealed message.
+    BufferTooSmall {
+        /// Bytes that suffice.
+        needed: usize,
+    },
+    /// The client has no key for the topic, nor for a subtree around it.
+    NoTopicKey,
+    /// The device has no clock, and no command has told it the time yet.
+    TimeUnknown,
+}
+
+impl From<NameError> for SealError {
+    fn from(error: NameError) -> Self {
+        Self::Name(error)
+    }
+}
+
+impl fmt::Display for SealError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(error) => error.fmt(f),
+            Self::ControlTopic => {
+                f.write_str("this is the client's own control topic, which takes commands only: choose another topic")
+            }
+            Self::BufferTooSmall { needed } => {
+                write!(f, "the buffer is too small: the sealed message takes {needed} bytes")
+            }
+            Self::NoTopicKey => f.write_str(
+                "the client has no key for this topic: have the key server send it, or a subtree's around it",
+            ),
+            Self::TimeUnknown => f.write_str(
+                "the device does not know the time yet: give it a clock, or wait for a command of the key server",
+            ),
+        }
+    }
+}
+
+impl core::error::Error for SealError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Name(error) => Some(error),
+            _ => None,
+        }
+    }
+}

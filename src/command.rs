@@ -1,0 +1,304 @@
+//! Commands of the key server, as bytes and as values (protocol page, section 4).
+//!
+//! ```text
+//! code   command        body                                     bytes in all
+//! 0x00   RemoveTopic    topic hash (16)                          17
+//! 0x01   ResetTopics                                             1
+//! 0x02   SetIdKey       client key (32)                          33
+//!                       Ed25519 seed (32) | public key (32)      65
+//! 0x03   SetTopicKey    topic key (32) | topic hash (16)         49
+//! 0x04   RemovePubKey   client id (16)                           17
+//! 0x05   ResetPubKeys                                            1
+//! 0x06   SetPubKey      Ed25519 public key (32) | client id (16) 49
+//! 0x07   SetC2Key       X25519 public key (32)                   33
+//! ```
+
+use crate::{
+    bytes::{Reader, WrongLength},
+    filter::Subtree,
+    keys::{C2PublicKey, ClientKey, KeyError, SigningKey, SubtreeKey, TopicKey, VerifyingKey},
+    message::Mode,
+    names::{ClientId, TopicHash},
+    topic::Topic,
+};
+use core::fmt;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+const REMOVE_TOPIC: u8 = 0x00;
+const RESET_TOPICS: u8 = 0x01;
+const SET_ID_KEY: u8 = 0x02;
+const SET_TOPIC_KEY: u8 = 0x03;
+const REMOVE_PUB_KEY: u8 = 0x04;
+const RESET_PUB_KEYS: u8 = 0x05;
+const SET_PUB_KEY: u8 = 0x06;
+const SET_C2_KEY: u8 = 0x07;
+
+/// Bytes of the longest encoded command.
+pub(crate) const MAX_LEN: usize = 65;
+
+/// A command of the key server to one client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Forget the key of a topic, and its previous key.
+    RemoveTopic(TopicHash),
+    /// Forget the keys of all topics.
+    ResetTopics,
+    /// Take a new client key. For symmetric clients only.
+    SetClientKey(ClientKey),
+    /// Take a new Ed25519 key pair. For public-key clients only.
+    SetSigningKey(SigningKey),
+    /// Take a key for a topic or a subtree; the one it had becomes its previous key.
+    SetTopicKey {
+        /// The hash of the topic, or of the subtree's filter.
+        topic: TopicHash,
+        /// The new key.
+        key: TopicKey,
+    },
+    /// Forget the public key of a peer. For public-key clients only.
+    RemovePubKey(ClientId),
+    /// Forget the public keys of all peers. For public-key clients only.
+    ResetPubKeys,
+    /// Take the public key of a peer. For public-key clients only.
+    SetPubKey {
+        /// The peer.
+        client: ClientId,
+        /// Its public key.
+        key: VerifyingKey,
+    },
+    /// Take a new public key of the key server. For public-key clients only.
+    SetC2Key(C2PublicKey),
+}
+
+impl Command {
+    /// The command that gives a client the key of a topic.
+    #[must_use]
+    pub fn set_topic_key(topic: &Topic<'_>, key: TopicKey) -> Self {
+        Self::SetTopicKey { topic: *topic.hash(), key }
+    }
+
+    /// The command that gives a client the key of a subtree.
+    #[must_use]
+    pub fn set_subtree_key(subtree: &Subtree<'_>, key: &SubtreeKey) -> Self {
+        Self::SetTopicKey { topic: *subtree.hash(), key: key.to_topic_key() }
+    }
+
+    /// The bytes of the command, before it is sealed.
+    #[must_use]
+    pub fn encode(&self) -> EncodedCommand {
+        let mut encoded = EncodedCommand::default();
+        match self {
+            Self::RemoveTopic(topic) => encoded.put(REMOVE_TOPIC, &[topic.as_bytes()]),
+            Self::ResetTopics => encoded.put(RESET_TOPICS, &[]),
+            Self::SetClientKey(key) => encoded.put(SET_ID_KEY, &[key.as_bytes()]),
+            Self::SetSigningKey(key) => {
+                encoded.put(SET_ID_KEY, &[key.as_seed(), key.verifying_key().as_bytes()]);
+            }
+            Self::SetTopicKey { topic, key } => {
+                encoded.put(SET_TOPIC_KEY, &[key.as_bytes(), topic.as_bytes()]);
+            }
+            Self::RemovePubKey(client) => encoded.put(REMOVE_PUB_KEY, &[client.as_bytes()]),
+            Self::ResetPubKeys => encoded.put(RESET_PUB_KEYS, &[]),
+            Self::SetPubKey { client, key } => {
+                encoded.put(SET_PUB_KEY, &[key.as_bytes(), client.as_bytes()]);
+            }
+            Self::SetC2Key(key) => encoded.put(SET_C2_KEY, &[key.as_bytes()]),
+        }
+        encoded
+    }
+
+    /// Reads the bytes of a command.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::UnknownCode`], [`CommandError::WrongLength`], or [`CommandError::Key`] when a key in it is none.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CommandError> {
+        let mut reader = Reader::new(bytes);
+        let command = match reader.take_byte()? {
+            REMOVE_TOPIC => Self::RemoveTopic(TopicHash::from_bytes(*reader.take_array()?)),
+            RESET_TOPICS => Self::ResetTopics,
+            SET_ID_KEY if reader.remaining() == 32 => Self::SetClientKey(ClientKey::from_bytes(reader.take_array()?)?),
+            SET_ID_KEY if reader.remaining() == 64 => {
+                let (seed, public) = (reader.take_array()?, reader.take_array()?);
+                Self::SetSigningKey(SigningKey::from_seed_and_public(seed, public)?)
+            }
+            SET_ID_KEY => return Err(CommandError::WrongLength),
+            SET_TOPIC_KEY => {
+                let (key, topic) = (reader.take_array()?, reader.take_array()?);
+                reader.finish()?;
+                return Ok(Self::SetTopicKey { topic: TopicHash::from_bytes(*topic), key: TopicKey::from_bytes(key)? });
+            }
+            REMOVE_PUB_KEY => Self::RemovePubKey(ClientId::from_bytes(*reader.take_array()?)),
+            RESET_PUB_KEYS => Self::ResetPubKeys,
+            SET_PUB_KEY => {
+                let (key, client) = (reader.take_array()?, reader.take_array()?);
+                reader.finish()?;
+                return Ok(Self::SetPubKey {
+                    client: ClientId::from_bytes(*client),
+                    key: VerifyingKey::from_bytes(key)?,
+                });
+            }
+            SET_C2_KEY => {
+                let key = reader.take_array()?;
+                reader.finish()?;
+                return Ok(Self::SetC2Key(C2PublicKey::from_bytes(key)?));
+            }
+            code => return Err(CommandError::UnknownCode(code)),
+        };
+        reader.finish()?;
+        Ok(command)
+    }
+
+    /// Whether a client of this mode, with this control topic, takes the command.
+    pub(crate) fn check_for(&self, mode: Mode, control: &TopicHash) -> Result<(), CommandError> {
+        match (self, mode) {
+            (Self::SetTopicKey { topic, .. }, _) if topic == control => Err(CommandError::ControlTopic),
+            (Self::RemoveTopic(_) | Self::ResetTopics | Self::SetTopicKey { .. }, _)
+            | (Self::SetClientKey(_), Mode::Symmetric)
+            | (
+                Self::SetSigningKey(_)
+                | Self::RemovePubKey(_)
+                | Self::ResetPubKeys
+                | Self::SetPubKey { .. }
+                | Self::SetC2Key(_),
+                Mode::PublicKey,
+            ) => Ok(()),
+            (_, Mode::Symmetric | Mode::PublicKey) => Err(CommandError::WrongMode),
+        }
+    }
+}
+
+/// An encoded command: 1 to 65 bytes, some of them secret. Wiped on drop, never printed.
+#[derive(Clone)]
+pub struct EncodedCommand {
+    bytes: [u8; MAX_LEN],
+    len: usize,
+}
+
+impl EncodedCommand {
+    fn put(&mut self, code: u8, fields: &[&[u8]]) {
+        let bytes = core::iter::once(&code).chain(fields.iter().copied().flatten());
+        self.len = 0;
+        for (to, from) in self.bytes.iter_mut().zip(bytes) {
+            *to = *from;
+            self.len += 1;
+        }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl Default for EncodedCommand {
+    fn default() -> Self {
+        Self { bytes: [0; MAX_LEN], len: 0 }
+    }
+}
+
+impl fmt::Debug for EncodedCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EncodedCommand(..)")
+    }
+}
+
+impl Drop for EncodedCommand {
+    fn drop(&mut self) {
+        self.bytes.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for EncodedCommand {}
+
+/// A command that a client applied, without the secrets that it carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AppliedCommand {
+    /// The topic has no key any more.
+    RemoveTopic(TopicHash),
+    /// No topic has a key any more.
+    ResetTopics,
+    /// The client has a new key, or a new key pair.
+    SetIdKey,
+    /// The topic or subtree has this key now; it may be the one that it had.
+    SetTopicKey(TopicHash),
+    /// The peer has no public key here any more.
+    RemovePubKey(ClientId),
+    /// No peer has a public key here any more.
+    ResetPubKeys,
+    /// The peer has this public key now.
+    SetPubKey(ClientId),
+    /// The key server has a new public key.
+    SetC2Key,
+}
+
+impl From<&Command> for AppliedCommand {
+    fn from(command: &Command) -> Self {
+        match command {
+            Command::RemoveTopic(topic) => Self::RemoveTopic(*topic),
+            Command::ResetTopics => Self::ResetTopics,
+            Command::SetClientKey(_) | Command::SetSigningKey(_) => Self::SetIdKey,
+            Command::SetTopicKey { topic, .. } => Self::SetTopicKey(*topic),
+            Command::RemovePubKey(client) => Self::RemovePubKey(*client),
+            Command::ResetPubKeys => Self::ResetPubKeys,
+            Command::SetPubKey { client, .. } => Self::SetPubKey(*client),
+            Command::SetC2Key(_) => Self::SetC2Key,
+        }
+    }
+}
+
+/// Why an authentic command was refused for what it says. Nothing was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// There is no command with this code.
+    UnknownCode(u8),
+    /// The command has too few or too many bytes for its code.
+    WrongLength,
+    /// A key in the command is none.
+    Key(KeyError),
+    /// The command is for clients of the other mode.
+    WrongMode,
+    /// The command sets a key for the client's own control topic.
+    ControlTopic,
+}
+
+impl From<WrongLength> for CommandError {
+    fn from(_: WrongLength) -> Self {
+        Self::WrongLength
+    }
+}
+
+impl From<KeyError> for CommandError {
+    fn from(error: KeyError) -> Self {
+        Self::Key(error)
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownCode(code) => {
+                write!(f, "the command has the unknown code {code:#04x}: update the client, or check the key server")
+            }
+            Self::WrongLength => f.write_str("the command has the wrong length for its code: check the key server"),
+            Self::Key(error) => write!(f, "the command carries a bad key: {error}"),
+            Self::WrongMode => f.write_str(
+                "the command is for the other kind of client: check whether the key server has it as symmetric or public-key",
+            ),
+            Self::ControlTopic => f.write_str(
+                "the command sets a topic key for the client's control topic, which takes commands only: choose another topic",
+            ),
+        }
+    }
+}
+
+impl core::error::Error for CommandError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Key(error) => Some(error),
+            _ => None,
+        }
+    }
+}

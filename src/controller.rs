@@ -1,0 +1,147 @@
+//! The key server's end: seals commands for clients (protocol page, section 4).
+
+use crate::{
+    command::{Command, CommandError, MAX_LEN},
+    keys::{C2SecretKey, ClientKey, ControlKey, KeyError, TopicKey, VerifyingKey},
+    message::{self, Mode, SYMMETRIC_OVERHEAD},
+    names::{ClientId, ControlTopic, TopicHash},
+    time::Timestamp,
+};
+use core::fmt;
+
+/// A client as its key server sees it: where its commands go, and the key that they are sealed under.
+///
+/// # Order
+///
+/// A client takes a command only if it is not older than the newest that it took, for ever. So seal the commands for a
+/// client with timestamps that never decrease, and publish them in that order, at QoS 2, without retain. Several
+/// commands may carry the same second; clients remember those of one second up to a bound (16 in the fixed-capacity
+/// key ring), so a long series is spread over several seconds.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+/// use e4::{ClientId, ClientKey, Command, Timestamp, Topic, TopicKey, controller::Recipient};
+///
+/// let key = ClientKey::generate()?; // as the device has it
+/// let recipient = Recipient::symmetric(ClientId::from_name("pump-7")?, &key);
+/// let topic = Topic::new("plant/7/pump/pressure")?;
+/// let command = Command::set_topic_key(&topic, TopicKey::generate()?);
+/// let sealed = recipient.seal(&command, Timestamp::from_unix(1_800_000_000))?;
+/// // publish `sealed.as_bytes()` on `recipient.control_topic()`
+/// # assert_eq!(sealed.as_bytes().len(), 24 + 49);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Recipient {
+    id: ClientId,
+    key: RecipientKey,
+}
+
+#[derive(Debug, Clone)]
+enum RecipientKey {
+    Symmetric(ClientKey),
+    PublicKey(ControlKey),
+}
+
+impl Recipient {
+    /// A symmetric client.
+    #[must_use]
+    pub fn symmetric(id: ClientId, key: &ClientKey) -> Self {
+        Self { id, key: RecipientKey::Symmetric(key.clone()) }
+    }
+
+    /// A public-key client, addressed with the key server's secret.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::SmallOrder`] when the two keys agree on all zeros.
+    pub fn public_key(id: ClientId, secret: &C2SecretKey, client: &VerifyingKey) -> Result<Self, KeyError> {
+        Ok(Self { id, key: RecipientKey::PublicKey(ControlKey::of_c2(secret, client)?) })
+    }
+
+    /// The client's id.
+    #[must_use]
+    pub fn id(&self) -> &ClientId {
+        &self.id
+    }
+
+    /// Where the sealed commands are to be published.
+    #[must_use]
+    pub fn control_topic(&self) -> ControlTopic {
+        self.id.control_topic()
+    }
+
+    /// Seals a command.
+    ///
+    /// After a [`Command::SetClientKey`], [`Command::SetSigningKey`] or [`Command::SetC2Key`] the commands that follow
+    /// need a `Recipient` made from the new key.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::WrongMode`] when the command is for the other kind of client, [`CommandError::ControlTopic`]
+    /// when it sets a key for the client's control topic: the client would refuse it.
+    pub fn seal(&self, command: &Command, sent: Timestamp) -> Result<SealedCommand, CommandError> {
+        let (mode, key) = match &self.key {
+            RecipientKey::Symmetric(key) => (Mode::Symmetric, key.as_bytes()),
+            RecipientKey::PublicKey(key) => (Mode::PublicKey, key.as_bytes()),
+        };
+        command.check_for(mode, &self.control_topic().hash())?;
+        let encoded = command.encode();
+        let mut sealed = SealedCommand { bytes: [0; SealedCommand::MAX_LEN], len: 0 };
+        let len = SYMMETRIC_OVERHEAD + encoded.as_bytes().len();
+        if let Some(message) = sealed.bytes.get_mut(..len)
+            && let Some(body) = message.get_mut(SYMMETRIC_OVERHEAD..)
+        {
+            body.copy_from_slice(encoded.as_bytes());
+            message::seal(key, sent, message).map_err(|message::TooShort| CommandError::WrongLength)?;
+            sealed.len = len;
+        }
+        Ok(sealed)
+    }
+
+    /// Seals the two commands that give a topic a new key and take the old one away at once, without the hour during
+    /// which a client still opens messages under its previous key. Publish them in this order.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::ControlTopic`].
+    pub fn seal_hard_rotation(
+        &self,
+        topic: TopicHash,
+        key: TopicKey,
+        sent: Timestamp,
+    ) -> Result<[SealedCommand; 2], CommandError> {
+        Ok([self.seal(&Command::RemoveTopic(topic), sent)?, self.seal(&Command::SetTopicKey { topic, key }, sent)?])
+    }
+}
+
+/// A command ready to be published on its client's control topic: 25 to 89 bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedCommand {
+    bytes: [u8; Self::MAX_LEN],
+    len: usize,
+}
+
+impl SealedCommand {
+    /// Bytes of the longest sealed command.
+    pub const MAX_LEN: usize = SYMMETRIC_OVERHEAD + MAX_LEN;
+
+    /// The payload to publish.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl AsRef<[u8]> for SealedCommand {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl fmt::Debug for SealedCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealedCommand({})", crate::names::Hex(self.as_bytes()))
+    }
+}

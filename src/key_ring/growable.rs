@@ -1,0 +1,234 @@
+use super::{AgeRules, Containers, KeyCache, KeyRing, MaxAge, NoRoom, Seconds, Table, TopicEntry};
+use crate::{
+    keys::{TopicKey, VerifyingKey},
+    names::{ClientId, TopicHash},
+    replay::{ReplayMemory, Seen},
+    siv::Tag,
+    time::Timestamp,
+};
+use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
+use core::hash::{BuildHasherDefault, Hash, Hasher};
+use hashbrown::{HashMap, HashSet};
+use zeroize::Zeroize;
+
+/// Messages that are remembered against replay: 400 a second for the eleven minutes during which one can be opened, in
+/// 13 MB at the most. With more, a client refuses messages that come later than it can remember.
+const OPENED_MESSAGES: usize = 1 << 18;
+
+/// Commands of one second that are remembered.
+const COMMANDS_PER_SECOND: usize = 1 << 12;
+
+/// Topic keys that are kept after they were derived from a subtree's.
+const DERIVED_KEYS: usize = 1 << 16;
+
+/// A key ring that grows with the number of keys. What [`Client`](crate::Client) uses unless told otherwise.
+#[derive(Debug)]
+pub enum GrowableKeyRing {}
+
+impl KeyRing for GrowableKeyRing {}
+
+impl Containers for GrowableKeyRing {
+    type Topics = GrowableTable<TopicHash, TopicEntry>;
+    type Peers = GrowableTable<ClientId, VerifyingKey>;
+    type Ages = GrowableAgeRules;
+    type Derived = GrowableKeyCache;
+    type Opened = OpenedMessages;
+    type Commands = AcceptedCommands;
+}
+
+/// Takes the last eight bytes that are hashed for the hash.
+///
+/// The keys of these maps are 16-byte names that come from SHA3-256, chosen by the key server or the application and
+/// never by a sender, and tags of messages that turned out authentic: they are evenly spread as they are.
+#[derive(Debug, Default)]
+pub(super) struct LastBytes(u64);
+
+impl Hasher for LastBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(last) = bytes.last_chunk() {
+            self.0 ^= u64::from_le_bytes(*last);
+        }
+    }
+
+    /// The length prefix of arrays says nothing.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        // Client ids may be any bytes, so spread them.
+        self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_right(20)
+    }
+}
+
+type Spread = BuildHasherDefault<LastBytes>;
+
+#[derive(Debug)]
+pub struct GrowableTable<K, V>(HashMap<K, V, Spread>);
+
+impl<K, V> Default for GrowableTable<K, V> {
+    fn default() -> Self {
+        Self(HashMap::default())
+    }
+}
+
+impl<K: Hash + Eq + Copy, V: Clone + Zeroize> GrowableTable<K, V> {
+    /// Grows by copying into a larger map and wiping the old one: a map that grows by itself leaves its old memory as
+    /// it was.
+    fn grow(&mut self) {
+        let mut larger = HashMap::with_capacity_and_hasher(self.0.len().saturating_mul(2).max(4), Spread::default());
+        larger.extend(self.0.iter().map(|(key, value)| (*key, value.clone())));
+        self.clear();
+        self.0 = larger;
+    }
+}
+
+impl<K: Hash + Eq + Copy, V: Clone + Zeroize> Table<K, V> for GrowableTable<K, V> {
+    fn get(&self, key: &K) -> Option<&V> {
+        self.0.get(key)
+    }
+
+    fn has_room_for(&self, _: &K) -> bool {
+        true
+    }
+
+    fn insert(&mut self, key: K, value: V) -> Result<(), NoRoom> {
+        if let Some(slot) = self.0.get_mut(&key) {
+            slot.zeroize();
+            *slot = value;
+            return Ok(());
+        }
+        if self.0.len() == self.0.capacity() {
+            self.grow();
+        }
+        self.0.insert(key, value);
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &K) {
+        if let Some(value) = self.0.get_mut(key) {
+            // In place: taking the value out would leave its bytes behind.
+            value.zeroize();
+            self.0.remove(key);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.0.values_mut().for_each(Zeroize::zeroize);
+        self.0.clear();
+    }
+
+    fn iter<'a>(&'a self) -> impl Iterator<Item = (&'a K, &'a V)>
+    where
+        K: 'a,
+        V: 'a,
+    {
+        self.0.iter()
+    }
+
+    fn values_mut<'a>(&'a mut self) -> impl Iterator<Item = &'a mut V>
+    where
+        V: 'a,
+    {
+        self.0.values_mut()
+    }
+}
+
+/// Derived topic keys, all of which are forgotten when there are too many.
+#[derive(Debug, Default)]
+pub struct GrowableKeyCache(GrowableTable<TopicHash, TopicKey>);
+
+impl KeyCache for GrowableKeyCache {
+    fn get(&self, topic: &TopicHash) -> Option<&TopicKey> {
+        self.0.get(topic)
+    }
+
+    fn insert(&mut self, topic: TopicHash, key: TopicKey) {
+        if self.0.0.len() >= DERIVED_KEYS {
+            self.clear();
+        }
+        // A growable table has room.
+        let _ = self.0.insert(topic, key);
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct GrowableAgeRules(Vec<(Box<str>, MaxAge)>);
+
+impl AgeRules for GrowableAgeRules {
+    fn set(&mut self, filter: &str, max_age: MaxAge) -> Result<(), NoRoom> {
+        match self.0.iter_mut().find(|(other, _)| **other == *filter) {
+            Some((_, age)) => *age = max_age,
+            None => self.0.push((filter.into(), max_age)),
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, filter: &str) {
+        self.0.retain(|(other, _)| **other != *filter);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, MaxAge)> {
+        self.0.iter().map(|(filter, age)| (&**filter, *age))
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct AcceptedCommands(Vec<Tag>);
+
+impl Seconds for AcceptedCommands {
+    fn has_room(&self) -> bool {
+        self.0.len() < COMMANDS_PER_SECOND
+    }
+
+    fn push(&mut self, tag: Tag) -> Result<(), NoRoom> {
+        if !self.has_room() {
+            return Err(NoRoom);
+        }
+        self.0.push(tag);
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn as_slice(&self) -> &[Tag] {
+        &self.0
+    }
+}
+
+/// Opened messages by the second in which they were sent, so that a second can be forgotten as a whole.
+#[derive(Debug, Default)]
+pub struct OpenedMessages {
+    seconds: BTreeMap<Timestamp, HashSet<Seen, Spread>>,
+    len: usize,
+}
+
+impl ReplayMemory for OpenedMessages {
+    fn contains(&self, seen: &Seen) -> bool {
+        self.seconds.get(&seen.sent).is_some_and(|second| second.contains(seen))
+    }
+
+    fn is_full(&self) -> bool {
+        self.len >= OPENED_MESSAGES
+    }
+
+    fn insert(&mut self, seen: Seen) {
+        if self.seconds.entry(seen.sent).or_default().insert(seen) {
+            self.len += 1;
+        }
+    }
+
+    fn oldest_second(&self) -> Option<Timestamp> {
+        self.seconds.first_key_value().map(|(second, _)| *second)
+    }
+
+    fn forget_second(&mut self, second: Timestamp) {
+        if let Some(forgotten) = self.seconds.remove(&second) {
+            self.len -= forgotten.len();
+        }
+    }
+}

@@ -1,0 +1,127 @@
+use super::KeyError;
+use core::fmt;
+use rand_core::CryptoRng;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// Defines a 32-byte secret key type.
+macro_rules! secret_key {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        ///
+        /// 32 bytes, never all zero. Wiped on drop, compared in constant time, never printed.
+        #[derive(Clone)]
+        pub struct $name([u8; 32]);
+
+        impl $name {
+            /// Takes over 32 uniformly random bytes. The caller wipes its own copy.
+            ///
+            /// # Errors
+            ///
+            /// [`KeyError::AllZero`].
+            pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeyError> {
+                if bool::from(bytes.ct_eq(&[0; 32])) {
+                    return Err(KeyError::AllZero);
+                }
+                Ok(Self(*bytes))
+            }
+
+            /// Draws a key from a random generator.
+            ///
+            /// # Errors
+            ///
+            /// [`KeyError::AllZero`], which means that the generator is broken.
+            pub fn generate_with_rng(rng: &mut (impl CryptoRng + ?Sized)) -> Result<Self, KeyError> {
+                let mut key = Self([0; 32]);
+                rng.fill_bytes(&mut key.0);
+                if bool::from(key.0.ct_eq(&[0; 32])) {
+                    return Err(KeyError::AllZero);
+                }
+                Ok(key)
+            }
+
+            /// Draws a key from the operating system's random generator.
+            ///
+            /// # Errors
+            ///
+            /// The operating system has no random bytes to give.
+            #[cfg(feature = "getrandom")]
+            pub fn generate() -> Result<Self, getrandom::Error> {
+                let mut key = Self([0; 32]);
+                getrandom::fill(&mut key.0)?;
+                Ok(key)
+            }
+
+            /// The 32 bytes of the secret.
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
+        }
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.0.ct_eq(&other.0).into()
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+
+        impl Zeroize for $name {
+            fn zeroize(&mut self) {
+                self.0.zeroize();
+            }
+        }
+
+        impl Drop for $name {
+            fn drop(&mut self) {
+                self.zeroize();
+            }
+        }
+
+        impl ZeroizeOnDrop for $name {}
+    };
+}
+pub(crate) use secret_key;
+
+secret_key! {
+    /// The key that seals and opens the messages of one topic.
+    TopicKey
+}
+secret_key! {
+    /// The key of a subtree such as `plant/7/#`, from which the key of every topic that the filter covers is derived.
+    SubtreeKey
+}
+secret_key! {
+    /// The secret that a whole namespace of topic keys is derived from. It belongs to the key server alone.
+    RootKey
+}
+/// Defines how a secret is computed from others: in place, so that no copy of it stays behind.
+macro_rules! derived {
+    ($($name:ident)*) => {
+        $(impl $name {
+            pub(crate) fn derive(fill: impl FnOnce(&mut [u8; 32])) -> Self {
+                let mut key = Self([0; 32]);
+                fill(&mut key.0);
+                key
+            }
+        })*
+    };
+}
+
+derived! { TopicKey SubtreeKey }
+
+secret_key! {
+    /// The key that a symmetric client shares with its key server, and under which its commands are sealed.
+    ClientKey
+}
+secret_key! {
+    /// The key that the file of a client's state is sealed with.
+    StorageKey
+}

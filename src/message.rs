@@ -1,0 +1,136 @@
+//! Protected messages: their layout, sealing, and what can be read of one without a key (protocol page, section 3).
+//!
+//! ```text
+//! symmetric     offset 0           8     24
+//!                      timestamp | V   | C (n)
+//!
+//! public-key    offset 0           8           24    40      40 + n
+//!                      timestamp | signer id | V   | C (n) | Ed25519 signature of all before it (64)
+//! ```
+
+use crate::{
+    keys::SigningKey,
+    names::ClientId,
+    siv::{self, NotAuthentic, Tag},
+    time::Timestamp,
+};
+
+const TIMESTAMP_LEN: usize = 8;
+const SIGNER_LEN: usize = 16;
+const SIGNATURE_LEN: usize = 64;
+
+/// Bytes that a sealed message of a symmetric client has more than its payload; also those of a sealed command.
+pub const SYMMETRIC_OVERHEAD: usize = TIMESTAMP_LEN + siv::TAG_LEN;
+
+/// Bytes that a sealed message of a public-key client has more than its payload.
+pub const SIGNED_OVERHEAD: usize = SYMMETRIC_OVERHEAD + SIGNER_LEN + SIGNATURE_LEN;
+
+/// Which of the two kinds of client this is. All clients that share a topic are of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Messages are sealed, commands come under the client key.
+    Symmetric,
+    /// Messages are sealed and signed, commands come under the control key.
+    PublicKey,
+}
+
+impl Mode {
+    /// Bytes before the payload in a buffer that is sealed or opened in place: 24 or 40.
+    #[must_use]
+    pub const fn header_len(self) -> usize {
+        match self {
+            Self::Symmetric => SYMMETRIC_OVERHEAD,
+            Self::PublicKey => SYMMETRIC_OVERHEAD + SIGNER_LEN,
+        }
+    }
+
+    /// Bytes behind the payload in a buffer that is sealed or opened in place: 0 or 64.
+    #[must_use]
+    pub const fn trailer_len(self) -> usize {
+        match self {
+            Self::Symmetric => 0,
+            Self::PublicKey => SIGNATURE_LEN,
+        }
+    }
+
+    /// [`SYMMETRIC_OVERHEAD`] or [`SIGNED_OVERHEAD`].
+    #[must_use]
+    pub const fn overhead(self) -> usize {
+        self.header_len() + self.trailer_len()
+    }
+
+    /// The payload's part of a message.
+    pub(crate) fn body(self, message: &[u8]) -> Option<&[u8]> {
+        message.get(self.header_len()..message.len().checked_sub(self.trailer_len())?)
+    }
+
+    /// The payload's part of a message.
+    pub(crate) fn body_mut(self, message: &mut [u8]) -> Option<&mut [u8]> {
+        let end = message.len().checked_sub(self.trailer_len())?;
+        message.get_mut(self.header_len()..end)
+    }
+}
+
+/// A message is shorter than its overhead.
+#[derive(Debug)]
+pub(crate) struct TooShort;
+
+/// The front of a protected message.
+#[derive(Clone, Copy)]
+pub(crate) struct Header {
+    pub(crate) sent: Timestamp,
+    pub(crate) signer: Option<ClientId>,
+    pub(crate) tag: Tag,
+}
+
+impl Header {
+    /// Reads the front of a message that is at least as long as its overhead.
+    pub(crate) fn read(mode: Mode, message: &[u8]) -> Result<Self, TooShort> {
+        if message.len() < mode.overhead() {
+            return Err(TooShort);
+        }
+        let (sent, rest) = message.split_first_chunk().ok_or(TooShort)?;
+        let (signer, rest) = match mode {
+            Mode::Symmetric => (None, rest),
+            Mode::PublicKey => {
+                let (id, rest) = rest.split_first_chunk().ok_or(TooShort)?;
+                (Some(ClientId::from_bytes(*id)), rest)
+            }
+        };
+        let tag = rest.first_chunk().ok_or(TooShort)?;
+        Ok(Self { sent: Timestamp::from_wire(*sent), signer, tag: *tag })
+    }
+
+    /// Decrypts the body of the message in place; on failure it holds the ciphertext again.
+    pub(crate) fn open_body(&self, key: &[u8; 32], body: &mut [u8]) -> Result<(), NotAuthentic> {
+        siv::open(key, &self.sent.to_wire(), &self.tag, body)
+    }
+}
+
+/// Seals a symmetric message in place: the payload stands at `message[24..]`.
+pub(crate) fn seal(key: &[u8; 32], sent: Timestamp, message: &mut [u8]) -> Result<(), TooShort> {
+    let (time_field, rest) = message.split_first_chunk_mut().ok_or(TooShort)?;
+    let (tag_field, body) = rest.split_first_chunk_mut().ok_or(TooShort)?;
+    *time_field = sent.to_wire();
+    *tag_field = siv::seal(key, &sent.to_wire(), body);
+    Ok(())
+}
+
+/// Seals and signs a message in place: the payload stands at `message[40..]`, with 64 bytes behind it.
+pub(crate) fn seal_signed(
+    key: &[u8; 32],
+    sent: Timestamp,
+    signer: &ClientId,
+    signing_key: &SigningKey,
+    message: &mut [u8],
+) -> Result<(), TooShort> {
+    let (signed, signature_field) = message.split_last_chunk_mut::<SIGNATURE_LEN>().ok_or(TooShort)?;
+    let (time_field, rest) = signed.split_first_chunk_mut().ok_or(TooShort)?;
+    let (signer_field, rest) = rest.split_first_chunk_mut().ok_or(TooShort)?;
+    let (tag_field, body) = rest.split_first_chunk_mut().ok_or(TooShort)?;
+    *time_field = sent.to_wire();
+    *signer_field = *signer.as_bytes();
+    *tag_field = siv::seal(key, &sent.to_wire(), body);
+    *signature_field = signing_key.sign(signed);
+    Ok(())
+}

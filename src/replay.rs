@@ -1,0 +1,199 @@
+//! The memory of opened messages (protocol page, section 5, step 6).
+
+use crate::{
+    names::{ClientId, TopicHash},
+    siv::Tag,
+    time::Timestamp,
+};
+use core::hash::{Hash, Hasher};
+
+/// A message that was opened: 32 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seen {
+    pub(crate) sent: Timestamp,
+    /// The topic and the signer, mixed: they matter only between messages of equal tag, that is of one key.
+    origin: u64,
+    tag: Tag,
+}
+
+impl Seen {
+    pub(crate) fn new(sent: Timestamp, topic: &TopicHash, signer: Option<&ClientId>, tag: Tag) -> Self {
+        let mut origin = halves(topic.as_bytes()).0;
+        if let Some(signer) = signer {
+            let (first, second) = halves(signer.as_bytes());
+            origin = mix(mix(origin ^ first) ^ second);
+        }
+        Self { sent, origin, tag }
+    }
+}
+
+impl Hash for Seen {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.tag);
+    }
+}
+
+fn halves(bytes: &[u8; 16]) -> (u64, u64) {
+    let [a, b, c, d, e, f, g, h, rest @ ..] = *bytes;
+    (u64::from_le_bytes([a, b, c, d, e, f, g, h]), u64::from_le_bytes(rest))
+}
+
+/// A bijection of 64 bits that spreads every bit over all (the finaliser of the `SplitMix64` generator).
+fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// A bounded set of opened messages.
+pub trait ReplayMemory: Default {
+    fn contains(&self, seen: &Seen) -> bool;
+    fn is_full(&self) -> bool;
+    /// Called only when there is room.
+    fn insert(&mut self, seen: Seen);
+    fn oldest_second(&self) -> Option<Timestamp>;
+    fn forget_second(&mut self, second: Timestamp);
+}
+
+/// Tells a first delivery from a second one, and never takes a second for a first.
+#[derive(Default)]
+pub(crate) struct ReplayWindow<M> {
+    memory: M,
+    /// Messages of this second or older are refused: the memory does not cover them.
+    floor: Option<Timestamp>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    First,
+    Repeated,
+    /// Older than what the memory covers: it may be either.
+    Unknown,
+}
+
+impl<M: ReplayMemory> ReplayWindow<M> {
+    pub(crate) fn check(&self, seen: &Seen) -> Delivery {
+        if self.floor.is_some_and(|floor| seen.sent <= floor) {
+            Delivery::Unknown
+        } else if self.memory.contains(seen) {
+            Delivery::Repeated
+        } else {
+            Delivery::First
+        }
+    }
+
+    /// Remembers a message that was just found to be the first delivery, and is authentic.
+    pub(crate) fn remember(&mut self, seen: Seen) {
+        while self.memory.is_full() {
+            match self.memory.oldest_second() {
+                Some(oldest) if oldest < seen.sent => {
+                    self.memory.forget_second(oldest);
+                    self.raise_floor(oldest);
+                }
+                _ => {
+                    // The message itself is of the oldest second, which is forgotten as a whole.
+                    self.memory.forget_second(seen.sent);
+                    self.raise_floor(seen.sent);
+                    return;
+                }
+            }
+        }
+        self.memory.insert(seen);
+    }
+
+    /// From now on refuses messages that were sent in this second or earlier.
+    pub(crate) fn raise_floor(&mut self, second: Timestamp) {
+        self.floor = self.floor.max(Some(second));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::prelude::rust_2024::*;
+
+    type Window<const N: usize> = ReplayWindow<heapless::Vec<Seen, N>>;
+
+    fn seen(sent: u64, n: u8) -> Seen {
+        Seen::new(Timestamp::from_unix(sent), &TopicHash::from_bytes([1; 16]), None, [n; 16])
+    }
+
+    /// Delivers a message: what came of it.
+    fn deliver<const N: usize>(window: &mut Window<N>, sent: u64, n: u8) -> Delivery {
+        let delivery = window.check(&seen(sent, n));
+        if delivery == Delivery::First {
+            window.remember(seen(sent, n));
+        }
+        delivery
+    }
+
+    #[test]
+    fn a_slot_takes_32_bytes() {
+        assert_eq!(size_of::<Seen>(), 32);
+    }
+
+    #[test]
+    fn a_full_memory_forgets_its_oldest_second_as_a_whole() {
+        let mut window = Window::<4>::default();
+        for (sent, n) in [(11, 0), (10, 1), (10, 2), (12, 3)] {
+            assert_eq!(deliver(&mut window, sent, n), Delivery::First);
+        }
+        assert_eq!(deliver(&mut window, 12, 4), Delivery::First);
+        assert_eq!(deliver(&mut window, 10, 1), Delivery::Unknown);
+        assert_eq!(deliver(&mut window, 10, 9), Delivery::Unknown);
+        assert_eq!(deliver(&mut window, 11, 0), Delivery::Repeated);
+        assert_eq!(deliver(&mut window, 12, 3), Delivery::Repeated);
+        assert_eq!(deliver(&mut window, 11, 5), Delivery::First);
+    }
+
+    #[test]
+    fn a_late_message_in_a_full_memory_is_taken_once() {
+        let mut window = Window::<2>::default();
+        assert_eq!(deliver(&mut window, 20, 0), Delivery::First);
+        assert_eq!(deliver(&mut window, 21, 1), Delivery::First);
+        assert_eq!(deliver(&mut window, 15, 2), Delivery::First);
+        assert_eq!(deliver(&mut window, 15, 2), Delivery::Unknown);
+        assert_eq!(deliver(&mut window, 20, 0), Delivery::Repeated);
+        assert_eq!(deliver(&mut window, 21, 1), Delivery::Repeated);
+    }
+
+    #[test]
+    fn more_messages_in_a_second_than_the_memory_holds_are_never_taken_twice() {
+        let mut window = Window::<2>::default();
+        assert_eq!(deliver(&mut window, 20, 0), Delivery::First);
+        assert_eq!(deliver(&mut window, 20, 1), Delivery::First);
+        assert_eq!(deliver(&mut window, 20, 2), Delivery::First);
+        for n in 0..4 {
+            assert_eq!(deliver(&mut window, 20, n), Delivery::Unknown);
+        }
+        assert_eq!(deliver(&mut window, 21, 0), Delivery::First);
+    }
+
+    #[test]
+    fn no_memory_at_all_takes_one_message_a_second() {
+        let mut window = Window::<0>::default();
+        assert_eq!(deliver(&mut window, 20, 0), Delivery::First);
+        assert_eq!(deliver(&mut window, 20, 1), Delivery::Unknown);
+        assert_eq!(deliver(&mut window, 21, 1), Delivery::First);
+    }
+
+    #[test]
+    fn topics_and_signers_tell_messages_apart() {
+        let (a, b) = (TopicHash::from_bytes([1; 16]), TopicHash::from_bytes([2; 16]));
+        let signer = |n: u8| ClientId::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n]);
+        let at = Timestamp::from_unix(1);
+        let all = [
+            Seen::new(at, &a, None, [0; 16]),
+            Seen::new(at, &b, None, [0; 16]),
+            Seen::new(at, &a, Some(&signer(1)), [0; 16]),
+            Seen::new(at, &a, Some(&signer(2)), [0; 16]),
+            Seen::new(at, &b, Some(&signer(1)), [0; 16]),
+            Seen::new(at, &a, Some(&ClientId::from_bytes([0; 16])), [0; 16]),
+        ];
+        for (i, one) in all.iter().enumerate() {
+            for other in &all[i + 1..] {
+                assert_ne!(one, other);
+            }
+        }
+    }
+}

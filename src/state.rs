@@ -1,0 +1,364 @@
+//! The state of a client (protocol page, section 5), and what a command changes in it.
+
+mod encoding;
+
+pub(crate) use encoding::{decode, encode};
+
+use crate::{
+    command::{Command, CommandError},
+    key_ring::{AgeRules, Full, KeyRing, MaxAge, NoRoom, PreviousKey, Seconds, Table, TopicEntry, is_in_transition},
+    keys::{C2PublicKey, ClientKey, ControlKey, KeyError, SigningKey, VerifyingKey},
+    message::Mode,
+    names::{ClientId, TopicHash},
+    siv::Tag,
+    time::Timestamp,
+    topic::Topic,
+};
+use core::fmt;
+
+/// Who a client is: its id and its keys.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+/// use e4::{ClientId, ClientKey, Identity};
+///
+/// let identity = Identity::symmetric(ClientId::from_name("pump-7")?, ClientKey::generate()?);
+/// # assert_eq!(identity.id(), &ClientId::from_name("pump-7")?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Identity {
+    id: ClientId,
+    control: TopicHash,
+    keys: IdentityKeys,
+}
+
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there may be no allocator to box with")]
+pub(crate) enum IdentityKeys {
+    Symmetric(ClientKey),
+    PublicKey { signing: SigningKey, c2: C2PublicKey, control: ControlKey },
+}
+
+impl Identity {
+    /// A client that shares a symmetric key with its key server.
+    #[must_use]
+    pub fn symmetric(id: ClientId, key: ClientKey) -> Self {
+        Self::new(id, IdentityKeys::Symmetric(key))
+    }
+
+    /// A client that signs its messages, and knows the public key of its key server.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::SmallOrder`] when the two keys agree on all zeros.
+    pub fn public_key(id: ClientId, signing: SigningKey, c2: C2PublicKey) -> Result<Self, KeyError> {
+        Ok(Self::new(id, IdentityKeys::public_key(signing, c2)?))
+    }
+
+    fn new(id: ClientId, keys: IdentityKeys) -> Self {
+        Self { id, control: id.control_topic().hash(), keys }
+    }
+
+    /// The client's id.
+    #[must_use]
+    pub fn id(&self) -> &ClientId {
+        &self.id
+    }
+
+    /// Which kind of client this is.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        match self.keys {
+            IdentityKeys::Symmetric(_) => Mode::Symmetric,
+            IdentityKeys::PublicKey { .. } => Mode::PublicKey,
+        }
+    }
+
+    /// The hash of the control topic.
+    pub(crate) fn control(&self) -> &TopicHash {
+        &self.control
+    }
+
+    pub(crate) fn keys(&self) -> &IdentityKeys {
+        &self.keys
+    }
+
+    /// The key that commands come under.
+    pub(crate) fn command_key(&self) -> &[u8; 32] {
+        match &self.keys {
+            IdentityKeys::Symmetric(key) => key.as_bytes(),
+            IdentityKeys::PublicKey { control, .. } => control.as_bytes(),
+        }
+    }
+}
+
+impl IdentityKeys {
+    fn public_key(signing: SigningKey, c2: C2PublicKey) -> Result<Self, KeyError> {
+        let control = ControlKey::of_client(&signing, &c2)?;
+        Ok(Self::PublicKey { signing, c2, control })
+    }
+}
+
+/// The limits that a client holds messages and commands against. Stored with its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// How old a message may be. 600 s by default; see also the rules by topic filter.
+    pub max_age: MaxAge,
+    /// How many seconds a message or a command may be ahead of the client's clock. 60 by default.
+    pub max_ahead: u64,
+    /// How old a command may be. Any age by default, because a rotation waits in the broker for a device that is
+    /// offline.
+    pub command_max_age: MaxAge,
+    /// What to do with a message that was opened before.
+    pub repeated: Repeated,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { max_age: MaxAge::Seconds(600), max_ahead: 60, command_max_age: MaxAge::Any, repeated: Repeated::Refuse }
+    }
+}
+
+/// What to do with a message that is equal to one that was opened before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeated {
+    /// Refuse it: it is a replay, or the rare case of two publishers that sent equal payloads in the same second.
+    Refuse,
+    /// Open it and mark it as repeated: for topics on which that case is not rare.
+    Report,
+}
+
+/// Everything that is stored.
+pub(crate) struct State<R: KeyRing> {
+    pub(crate) identity: Identity,
+    pub(crate) options: Options,
+    pub(crate) ages: R::Ages,
+    pub(crate) topics: R::Topics,
+    pub(crate) peers: R::Peers,
+    pub(crate) order: CommandOrder<R::Commands>,
+}
+
+/// The newest second of which a command was accepted, and which commands those were.
+#[derive(Default)]
+pub(crate) struct CommandOrder<C> {
+    pub(crate) newest: Option<Timestamp>,
+    pub(crate) accepted: C,
+}
+
+/// How a command stands to those accepted before.
+pub(crate) enum Order {
+    Newer,
+    /// Of the same second as the newest, and not one of those accepted.
+    SameSecond,
+    Repeated,
+    Older,
+}
+
+impl<C: Seconds> CommandOrder<C> {
+    pub(crate) fn place(&self, sent: Timestamp, tag: &Tag) -> Order {
+        match self.newest {
+            Some(newest) if sent < newest => Order::Older,
+            Some(newest) if sent == newest => {
+                if self.accepted.as_slice().contains(tag) {
+                    Order::Repeated
+                } else {
+                    Order::SameSecond
+                }
+            }
+            _ => Order::Newer,
+        }
+    }
+}
+
+/// What is to become of the state: computed first, stored second, done in memory third.
+pub(crate) struct Change {
+    pub(crate) effect: Effect,
+    /// The command that asks for it; `None` when the application does.
+    pub(crate) command: Option<(Timestamp, Tag)>,
+}
+
+impl Change {
+    /// The state as it is.
+    pub(crate) const NONE: Self = Self { effect: Effect::Nothing, command: None };
+}
+
+pub(crate) enum Effect {
+    Nothing,
+    PutTopic(TopicHash, TopicEntry),
+    RemoveTopic(TopicHash),
+    ClearTopics,
+    SetIdentityKeys(IdentityKeys),
+    PutPeer(ClientId, VerifyingKey),
+    RemovePeer(ClientId),
+    ClearPeers,
+}
+
+/// Why a command cannot be carried out.
+pub(crate) enum CannotChange {
+    Command(CommandError),
+    Full(Full),
+}
+
+impl From<CommandError> for CannotChange {
+    fn from(error: CommandError) -> Self {
+        Self::Command(error)
+    }
+}
+
+impl From<KeyError> for CannotChange {
+    fn from(error: KeyError) -> Self {
+        Self::Command(error.into())
+    }
+}
+
+impl<R: KeyRing> State<R> {
+    pub(crate) fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            options: Options::default(),
+            ages: R::Ages::default(),
+            topics: R::Topics::default(),
+            peers: R::Peers::default(),
+            order: CommandOrder::default(),
+        }
+    }
+
+    /// What a command would change. Refuses whatever could not be done completely.
+    pub(crate) fn plan(
+        &self,
+        command: Command,
+        sent: Timestamp,
+        tag: Tag,
+        now: Timestamp,
+    ) -> Result<Change, CannotChange> {
+        command.check_for(self.identity.mode(), self.identity.control())?;
+        let same_second = self.order.newest == Some(sent);
+        if same_second && !self.order.accepted.has_room() {
+            return Err(CannotChange::Full(Full::Commands));
+        }
+        let effect = match command {
+            Command::RemoveTopic(topic) => Effect::RemoveTopic(topic),
+            Command::ResetTopics => Effect::ClearTopics,
+            Command::SetTopicKey { topic, key } => match self.topics.get(&topic) {
+                Some(entry) if entry.key == key => Effect::Nothing,
+                Some(entry) => {
+                    let previous = Some(PreviousKey { key: entry.key.clone(), replaced: now });
+                    Effect::PutTopic(topic, TopicEntry { key, previous })
+                }
+                None if self.topics.has_room_for(&topic) => Effect::PutTopic(topic, TopicEntry { key, previous: None }),
+                None => return Err(CannotChange::Full(Full::Topics)),
+            },
+            Command::SetClientKey(key) => Effect::SetIdentityKeys(IdentityKeys::Symmetric(key)),
+            Command::SetSigningKey(signing) => match &self.identity.keys {
+                IdentityKeys::PublicKey { c2, .. } => Effect::SetIdentityKeys(IdentityKeys::public_key(signing, *c2)?),
+                IdentityKeys::Symmetric(_) => return Err(CommandError::WrongMode.into()),
+            },
+            Command::SetC2Key(c2) => match &self.identity.keys {
+                IdentityKeys::PublicKey { signing, .. } => {
+                    Effect::SetIdentityKeys(IdentityKeys::public_key(signing.clone(), c2)?)
+                }
+                IdentityKeys::Symmetric(_) => return Err(CommandError::WrongMode.into()),
+            },
+            Command::SetPubKey { client, key } => {
+                if !self.peers.has_room_for(&client) {
+                    return Err(CannotChange::Full(Full::Peers));
+                }
+                Effect::PutPeer(client, key)
+            }
+            Command::RemovePubKey(client) => Effect::RemovePeer(client),
+            Command::ResetPubKeys => Effect::ClearPeers,
+        };
+        Ok(Change { effect, command: Some((sent, tag)) })
+    }
+
+    /// Carries a planned change out. Room was made sure of when it was planned.
+    pub(crate) fn commit(&mut self, change: Change) {
+        match change.effect {
+            Effect::Nothing => {}
+            Effect::PutTopic(topic, entry) => {
+                let _: Result<(), NoRoom> = self.topics.insert(topic, entry);
+            }
+            Effect::RemoveTopic(topic) => self.topics.remove(&topic),
+            Effect::ClearTopics => self.topics.clear(),
+            Effect::SetIdentityKeys(keys) => self.identity.keys = keys,
+            Effect::PutPeer(client, key) => {
+                let _: Result<(), NoRoom> = self.peers.insert(client, key);
+            }
+            Effect::RemovePeer(client) => self.peers.remove(&client),
+            Effect::ClearPeers => self.peers.clear(),
+        }
+        if let Some((sent, tag)) = change.command {
+            if self.order.newest != Some(sent) {
+                self.order.newest = Some(sent);
+                self.order.accepted.clear();
+            }
+            let _: Result<(), NoRoom> = self.order.accepted.push(tag);
+        }
+    }
+
+    /// Erases the previous keys that have expired.
+    pub(crate) fn erase_expired(&mut self, now: Timestamp) {
+        for entry in self.topics.values_mut() {
+            if entry.previous.as_ref().is_some_and(|previous| !is_in_transition(previous.replaced, now)) {
+                // Dropped, and so wiped, where it stands.
+                entry.previous = None;
+            }
+        }
+    }
+
+    /// The earliest and the latest time at which a key that is still kept was replaced.
+    pub(crate) fn transitions(&self) -> Option<(Timestamp, Timestamp)> {
+        let replaced = || self.topics.iter().filter_map(|(_, entry)| entry.previous.as_ref()).map(|p| p.replaced);
+        replaced().min().zip(replaced().max())
+    }
+
+    /// How old a message on the topic may be: the rule of the topic itself, or the first rule whose filter matches, or
+    /// what the options say.
+    pub(crate) fn max_age(&self, topic: &Topic<'_>) -> MaxAge {
+        let name = topic.as_str();
+        self.ages
+            .iter()
+            .find(|(filter, _)| *filter == name)
+            .or_else(|| self.ages.iter().find(|(filter, _)| crate::filter::matches(filter, name)))
+            .map_or(self.options.max_age, |(_, max_age)| max_age)
+    }
+}
+
+/// Why saved bytes were refused as the state of a client. They were not changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The bytes do not begin as a state does.
+    NotAState,
+    /// The checksum is wrong: some bytes were changed, lost or added.
+    Damaged,
+    /// A later version of this crate wrote the state.
+    NewerVersion(u8),
+    /// The bytes are whole, and say something that no client's state can say.
+    Invalid,
+    /// The state holds more than this client's key ring has room for.
+    Full(Full),
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAState => f.write_str(
+                "this is not the state of an E4 client: check the path; a sealed state needs its storage key",
+            ),
+            Self::Damaged => f.write_str("the state is damaged or cut short: restore it, or enrol the device again"),
+            Self::NewerVersion(version) => {
+                write!(f, "the state has version {version}, written by a later release: update this program")
+            }
+            Self::Invalid => f.write_str(
+                "the state is whole, but no client could have written it: restore it, or enrol the device again",
+            ),
+            Self::Full(full) => write!(f, "the state does not fit: {full}"),
+        }
+    }
+}
+
+impl core::error::Error for StateError {}

@@ -1,0 +1,306 @@
+//! The state of a client as bytes.
+//!
+//! ```text
+//! offset 0         7         8             end - 32
+//!        "e4state" | version | CBOR map    | SHA3-256 of all before it (32)
+//! ```
+//!
+//! The frame is the same in all versions. Version 1 has these entries, all of them, in this order:
+//!
+//! | key | value |
+//! |---|---|
+//! | 0 | client id (bytes, 16) |
+//! | 1 | `[client key (32)]` or `[Ed25519 seed (32), C2 public key (32)]` |
+//! | 2 | `[max_age or null, max_ahead, command_max_age or null, report repeated messages]`; ages in s, null is any |
+//! | 3 | `[[filter (text), max_age or null], …]` |
+//! | 4 | `[[topic hash (16), key (32)], [topic hash, key, previous key (32), replaced (Unix s)], …]` |
+//! | 5 | `[[client id (16), Ed25519 public key (32)], …]` |
+//! | 6 | `[newest command (Unix s), [V (16), …]]` or null |
+
+use super::{Change, Effect, Identity, IdentityKeys, Options, Repeated, State, StateError};
+use crate::{
+    filter::TopicFilter,
+    key_ring::{AgeRules, Full, KeyRing, MaxAge, NoRoom, PreviousKey, Seconds, Table, TopicEntry},
+    keys::{C2PublicKey, ClientKey, KeyError, SigningKey, TopicKey, VerifyingKey},
+    names::{ClientId, NameError, TopicHash},
+    store::{Sink, StoreError},
+    time::Timestamp,
+};
+use minicbor::{Decoder, Encoder, encode::Write};
+use sha3::{Digest, Sha3_256};
+
+const MAGIC: &[u8; 7] = b"e4state";
+const VERSION: u8 = 1;
+const CHECKSUM_LEN: usize = 32;
+const ENTRIES: u64 = 7;
+
+/// Passes an encoding on to a store, and hashes it on the way.
+struct Summing<'a, 's> {
+    to: &'a mut Sink<'s>,
+    sum: Sha3_256,
+}
+
+impl Write for Summing<'_, '_> {
+    type Error = StoreError;
+
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.sum.update(bytes);
+        (self.to)(bytes)
+    }
+}
+
+type E<'a, 's> = Encoder<Summing<'a, 's>>;
+type EncodeError = minicbor::encode::Error<StoreError>;
+
+/// Writes the state as it will be once the change is carried out.
+pub(crate) fn encode<R: KeyRing>(state: &State<R>, change: &Change, to: &mut Sink<'_>) -> Result<(), StoreError> {
+    let mut framed = Summing { to, sum: Sha3_256::new() };
+    framed.write_all(MAGIC)?;
+    framed.write_all(&[VERSION])?;
+    let mut encoder = Encoder::new(framed);
+    encode_body(state, change, &mut encoder)
+        .map_err(|error| error.into_write().unwrap_or(StoreError::Other("the state could not be encoded")))?;
+    let Summing { to, sum } = encoder.into_writer();
+    to(&sum.finalize())
+}
+
+fn encode_body<R: KeyRing>(state: &State<R>, change: &Change, e: &mut E<'_, '_>) -> Result<(), EncodeError> {
+    e.map(ENTRIES)?;
+    e.u8(0)?.bytes(state.identity.id().as_bytes())?;
+
+    e.u8(1)?;
+    let keys = match &change.effect {
+        Effect::SetIdentityKeys(keys) => keys,
+        _ => state.identity.keys(),
+    };
+    match keys {
+        IdentityKeys::Symmetric(key) => e.array(1)?.bytes(key.as_bytes())?,
+        IdentityKeys::PublicKey { signing, c2, .. } => e.array(2)?.bytes(signing.as_seed())?.bytes(c2.as_bytes())?,
+    };
+
+    let options = &state.options;
+    e.u8(2)?.array(4)?;
+    encode_max_age(options.max_age, e)?;
+    e.u64(options.max_ahead)?;
+    encode_max_age(options.command_max_age, e)?;
+    e.bool(options.repeated == Repeated::Report)?;
+
+    e.u8(3)?.begin_array()?;
+    for (filter, max_age) in state.ages.iter() {
+        e.array(2)?.str(filter)?;
+        encode_max_age(max_age, e)?;
+    }
+    e.end()?;
+
+    e.u8(4)?.begin_array()?;
+    let kept = |topic: &TopicHash| match &change.effect {
+        Effect::ClearTopics => false,
+        Effect::RemoveTopic(other) | Effect::PutTopic(other, _) => topic != other,
+        _ => true,
+    };
+    for (topic, entry) in state.topics.iter().filter(|(topic, _)| kept(topic)) {
+        encode_topic(topic, entry, e)?;
+    }
+    if let Effect::PutTopic(topic, entry) = &change.effect {
+        encode_topic(topic, entry, e)?;
+    }
+    e.end()?;
+
+    e.u8(5)?.begin_array()?;
+    let kept = |client: &ClientId| match &change.effect {
+        Effect::ClearPeers => false,
+        Effect::RemovePeer(other) | Effect::PutPeer(other, _) => client != other,
+        _ => true,
+    };
+    for (client, key) in state.peers.iter().filter(|(client, _)| kept(client)) {
+        e.array(2)?.bytes(client.as_bytes())?.bytes(key.as_bytes())?;
+    }
+    if let Effect::PutPeer(client, key) = &change.effect {
+        e.array(2)?.bytes(client.as_bytes())?.bytes(key.as_bytes())?;
+    }
+    e.end()?;
+
+    e.u8(6)?;
+    let accepted = state.order.accepted.as_slice();
+    match (change.command, state.order.newest) {
+        (Some((sent, tag)), newest) => {
+            let earlier = if newest == Some(sent) { accepted } else { &[] };
+            e.array(2)?.u64(sent.as_unix())?.begin_array()?;
+            for earlier in earlier {
+                e.bytes(earlier)?;
+            }
+            e.bytes(&tag)?.end()?;
+        }
+        (None, Some(newest)) => {
+            e.array(2)?.u64(newest.as_unix())?.begin_array()?;
+            for tag in accepted {
+                e.bytes(tag)?;
+            }
+            e.end()?;
+        }
+        (None, None) => {
+            e.null()?;
+        }
+    }
+    Ok(())
+}
+
+fn encode_max_age(max_age: MaxAge, e: &mut E<'_, '_>) -> Result<(), EncodeError> {
+    match max_age {
+        MaxAge::Seconds(seconds) => e.u64(seconds)?,
+        MaxAge::Any => e.null()?,
+    };
+    Ok(())
+}
+
+fn encode_topic(topic: &TopicHash, entry: &TopicEntry, e: &mut E<'_, '_>) -> Result<(), EncodeError> {
+    e.array(if entry.previous.is_some() { 4 } else { 2 })?;
+    e.bytes(topic.as_bytes())?.bytes(entry.key.as_bytes())?;
+    if let Some(previous) = &entry.previous {
+        e.bytes(previous.key.as_bytes())?.u64(previous.replaced.as_unix())?;
+    }
+    Ok(())
+}
+
+impl From<minicbor::decode::Error> for StateError {
+    fn from(_: minicbor::decode::Error) -> Self {
+        Self::Invalid
+    }
+}
+
+impl From<KeyError> for StateError {
+    fn from(_: KeyError) -> Self {
+        Self::Invalid
+    }
+}
+
+impl From<NameError> for StateError {
+    fn from(_: NameError) -> Self {
+        Self::Invalid
+    }
+}
+
+/// Reads a state that [`encode`] wrote.
+pub(crate) fn decode<R: KeyRing>(bytes: &[u8]) -> Result<State<R>, StateError> {
+    let Some(after_magic) = bytes.strip_prefix(MAGIC) else {
+        return Err(StateError::NotAState);
+    };
+    let Some((framed, sum)) = bytes.split_last_chunk::<CHECKSUM_LEN>() else {
+        return Err(StateError::Damaged);
+    };
+    if <[u8; CHECKSUM_LEN]>::from(Sha3_256::digest(framed)) != *sum {
+        return Err(StateError::Damaged);
+    }
+    match after_magic.first() {
+        Some(&VERSION) => {}
+        Some(&version) if version > VERSION => return Err(StateError::NewerVersion(version)),
+        _ => return Err(StateError::Invalid),
+    }
+    let body = framed.get(MAGIC.len() + 1..).ok_or(StateError::Invalid)?;
+    let mut d = Decoder::new(body);
+    let state = decode_body(&mut d)?;
+    if d.position() == body.len() { Ok(state) } else { Err(StateError::Invalid) }
+}
+
+fn decode_body<R: KeyRing>(d: &mut Decoder<'_>) -> Result<State<R>, StateError> {
+    expect(d.map()? == Some(ENTRIES))?;
+
+    expect(d.u8()? == 0)?;
+    let id = ClientId::from_bytes(*array(d)?);
+
+    expect(d.u8()? == 1)?;
+    let identity = match d.array()? {
+        Some(1) => Identity::symmetric(id, ClientKey::from_bytes(array(d)?)?),
+        Some(2) => Identity::public_key(id, SigningKey::from_seed(array(d)?)?, C2PublicKey::from_bytes(array(d)?)?)?,
+        _ => return Err(StateError::Invalid),
+    };
+    let mut state = State::<R>::new(identity);
+
+    expect(d.u8()? == 2)?;
+    expect(d.array()? == Some(4))?;
+    state.options = Options {
+        max_age: decode_max_age(d)?,
+        max_ahead: d.u64()?,
+        command_max_age: decode_max_age(d)?,
+        repeated: if d.bool()? { Repeated::Report } else { Repeated::Refuse },
+    };
+
+    expect(d.u8()? == 3)?;
+    each(d, |d| {
+        expect(d.array()? == Some(2))?;
+        let filter = d.str()?;
+        TopicFilter::new(filter)?;
+        expect(state.ages.iter().all(|(other, _)| other != filter))?;
+        let max_age = decode_max_age(d)?;
+        state.ages.set(filter, max_age).map_err(|NoRoom| StateError::Full(Full::AgeRules))
+    })?;
+
+    expect(d.u8()? == 4)?;
+    each(d, |d| {
+        let fields = d.array()?;
+        let topic = TopicHash::from_bytes(*array(d)?);
+        expect(state.topics.get(&topic).is_none() && topic != *state.identity.control())?;
+        let key = TopicKey::from_bytes(array(d)?)?;
+        let previous = match fields {
+            Some(2) => None,
+            Some(4) => {
+                Some(PreviousKey { key: TopicKey::from_bytes(array(d)?)?, replaced: Timestamp::from_unix(d.u64()?) })
+            }
+            _ => return Err(StateError::Invalid),
+        };
+        state.topics.insert(topic, TopicEntry { key, previous }).map_err(|NoRoom| StateError::Full(Full::Topics))
+    })?;
+
+    expect(d.u8()? == 5)?;
+    each(d, |d| {
+        expect(d.array()? == Some(2) && state.identity.mode() == crate::message::Mode::PublicKey)?;
+        let client = ClientId::from_bytes(*array(d)?);
+        expect(state.peers.get(&client).is_none())?;
+        let key = VerifyingKey::from_bytes(array(d)?)?;
+        state.peers.insert(client, key).map_err(|NoRoom| StateError::Full(Full::Peers))
+    })?;
+
+    expect(d.u8()? == 6)?;
+    if d.datatype()? == minicbor::data::Type::Null {
+        d.null()?;
+    } else {
+        expect(d.array()? == Some(2))?;
+        state.order.newest = Some(Timestamp::from_unix(d.u64()?));
+        each(d, |d| {
+            let tag = *array(d)?;
+            expect(!state.order.accepted.as_slice().contains(&tag))?;
+            state.order.accepted.push(tag).map_err(|NoRoom| StateError::Full(Full::Commands))
+        })?;
+    }
+    Ok(state)
+}
+
+/// Reads the elements of an array of unknown length.
+fn each<'b>(
+    d: &mut Decoder<'b>,
+    mut element: impl FnMut(&mut Decoder<'b>) -> Result<(), StateError>,
+) -> Result<(), StateError> {
+    expect(d.array()?.is_none())?;
+    while d.datatype()? != minicbor::data::Type::Break {
+        element(d)?;
+    }
+    // Passes over the break.
+    d.set_position(d.position().saturating_add(1));
+    Ok(())
+}
+
+fn expect(holds: bool) -> Result<(), StateError> {
+    if holds { Ok(()) } else { Err(StateError::Invalid) }
+}
+
+fn array<'b, const N: usize>(d: &mut Decoder<'b>) -> Result<&'b [u8; N], StateError> {
+    d.bytes()?.try_into().map_err(|_| StateError::Invalid)
+}
+
+fn decode_max_age(d: &mut Decoder<'_>) -> Result<MaxAge, StateError> {
+    if d.datatype()? == minicbor::data::Type::Null {
+        d.null()?;
+        return Ok(MaxAge::Any);
+    }
+    Ok(MaxAge::Seconds(d.u64()?))
+}

@@ -1,0 +1,203 @@
+//! The state in a file.
+//!
+//! A sealed file is `"e4seal1" | V (16) | C`, AES-SIV under the storage key, with the same seven bytes and the client
+//! id as its associated data.
+
+use super::{Snapshot, Store, StoreError};
+use crate::{keys::StorageKey, names::ClientId, siv};
+use alloc::vec::Vec;
+use core::fmt;
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+use zeroize::Zeroizing;
+
+const SEALED_MAGIC: &[u8; 7] = b"e4seal1";
+
+/// Keeps the state in a file, mode 0600.
+///
+/// A save writes a file beside it (`NAME.new`), syncs it, renames it over the old one and syncs the folder: after a
+/// power failure at any moment the file holds the old state or the new one, whole. While the store has the state open,
+/// a lock on `NAME.lock` keeps other programs out: two clients that take turns in overwriting one state would forget
+/// which commands they have seen.
+pub struct FileStore {
+    path: PathBuf,
+    sealed_for: Option<(StorageKey, ClientId)>,
+    lock: Option<File>,
+}
+
+impl FileStore {
+    /// The state in plain, protected by the rights on the file alone.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), sealed_for: None, lock: None }
+    }
+
+    /// The state sealed under a storage key, which should come from somewhere else than the same disk. Bound to the
+    /// client: the file of another client under the same key is refused.
+    ///
+    /// # Security
+    ///
+    /// Sealing keeps the keys secret. It cannot keep somebody who can write the disk from putting back an older file,
+    /// and with it older keys and the memory of commands from then.
+    #[must_use]
+    pub fn sealed(path: impl Into<PathBuf>, key: StorageKey, client: ClientId) -> Self {
+        Self { path: path.into(), sealed_for: Some((key, client)), lock: None }
+    }
+
+    /// Where the state is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn lock(&mut self) -> Result<(), StoreError> {
+        if self.lock.is_none() {
+            let file = private_file(OpenOptions::new().create(true).truncate(false), &with_suffix(&self.path, ".lock"))
+                .map_err(failed("open the lock file beside the state file"))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(StoreError::InUse),
+                Err(TryLockError::Error(error)) => return Err(failed("lock the state file")(error)),
+            }
+            self.lock = Some(file);
+        }
+        Ok(())
+    }
+
+    fn seal(&self, state: &Snapshot<'_>) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        let mut state = state.to_bytes()?;
+        let Some((key, client)) = &self.sealed_for else {
+            return Ok(state);
+        };
+        let tag = siv::seal(key.as_bytes(), &associated_data(client), &mut state);
+        Ok(Zeroizing::new([&SEALED_MAGIC[..], &tag, &state].concat()))
+    }
+
+    fn open(&self, mut bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        let Some((key, client)) = &self.sealed_for else {
+            return Ok(bytes);
+        };
+        let Some((tag, sealed)) =
+            bytes.strip_prefix(SEALED_MAGIC).and_then(<[u8]>::split_first_chunk::<{ siv::TAG_LEN }>)
+        else {
+            return Err(StoreError::NotAuthentic);
+        };
+        let (tag, at) = (*tag, bytes.len() - sealed.len());
+        let state = bytes.get_mut(at..).unwrap_or_default();
+        siv::open(key.as_bytes(), &associated_data(client), &tag, state)
+            .map_err(|siv::NotAuthentic| StoreError::NotAuthentic)?;
+        bytes.drain(..at);
+        Ok(bytes)
+    }
+}
+
+fn associated_data(client: &ClientId) -> [u8; 23] {
+    let mut data = [0; 23];
+    let (magic, id) = data.split_at_mut(SEALED_MAGIC.len());
+    magic.copy_from_slice(SEALED_MAGIC);
+    id.copy_from_slice(client.as_bytes());
+    data
+}
+
+impl Store for FileStore {
+    fn load(&mut self, read: &mut dyn FnMut(&[u8])) -> Result<(), StoreError> {
+        self.lock()?;
+        let bytes = match fs::read(&self.path) {
+            Ok(bytes) => Zeroizing::new(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::Empty),
+            Err(error) => return Err(failed("read the state file")(error)),
+        };
+        read(&self.open(bytes)?);
+        Ok(())
+    }
+
+    fn save(&mut self, state: &Snapshot<'_>) -> Result<(), StoreError> {
+        self.lock()?;
+        let bytes = self.seal(state)?;
+        replace(&mut Disk, &self.path, &bytes)
+    }
+}
+
+impl fmt::Debug for FileStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileStore").field("path", &self.path).field("sealed", &self.sealed_for.is_some()).finish()
+    }
+}
+
+/// The steps of a save, so that tests can let each of them fail.
+trait FileSystem {
+    /// Makes a new file with these bytes, mode 0600, in place of any that is there.
+    fn write(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    fn sync(&mut self, path: &Path) -> io::Result<()>;
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
+    fn sync_folder_of(&mut self, path: &Path) -> io::Result<()>;
+    fn remove(&mut self, path: &Path) -> io::Result<()>;
+}
+
+/// Replaces a file such that a crash at any point leaves the old or the new content.
+fn replace(disk: &mut impl FileSystem, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let new = with_suffix(path, ".new");
+    let renamed = disk
+        .write(&new, bytes)
+        .map_err(failed("write the new state beside the state file"))
+        .and_then(|()| disk.sync(&new).map_err(failed("sync the new state to the disk")))
+        .and_then(|()| disk.rename(&new, path).map_err(failed("put the new state in the place of the old one")));
+    if let Err(error) = renamed {
+        // It may hold keys, so try; the error that matters is the one from before.
+        let _ = disk.remove(&new);
+        return Err(error);
+    }
+    disk.sync_folder_of(path).map_err(failed("sync the folder of the state file"))
+}
+
+struct Disk;
+
+impl FileSystem for Disk {
+    fn write(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        private_file(OpenOptions::new().create_new(true), path)?.write_all(bytes)
+    }
+
+    fn sync(&mut self, path: &Path) -> io::Result<()> {
+        OpenOptions::new().write(true).open(path)?.sync_all()
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn sync_folder_of(&mut self, path: &Path) -> io::Result<()> {
+        // Only Unix can open a folder to sync it.
+        if cfg!(unix) {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+}
+
+fn private_file(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options.write(true).open(path)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(suffix);
+    name.into()
+}
+
+fn failed(action: &'static str) -> impl Fn(io::Error) -> StoreError {
+    move |error| StoreError::File { action, kind: error.kind() }
+}

@@ -1,0 +1,186 @@
+//! Time: what the wire carries, what a device knows (protocol page, sections 1 and 5).
+
+use core::fmt;
+
+/// Seconds since 1970-01-01 00:00:00 UTC, without fractions; 8 bytes little-endian on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// A time in Unix seconds.
+    #[must_use]
+    pub const fn from_unix(seconds: u64) -> Self {
+        Self(seconds)
+    }
+
+    /// The time in Unix seconds.
+    #[must_use]
+    pub const fn as_unix(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) const fn to_wire(self) -> [u8; 8] {
+        self.0.to_le_bytes()
+    }
+
+    pub(crate) const fn from_wire(bytes: [u8; 8]) -> Self {
+        Self(u64::from_le_bytes(bytes))
+    }
+
+    /// Seconds from `earlier` to here; zero when `earlier` is later.
+    pub(crate) const fn seconds_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    pub(crate) const fn distance(self, other: Self) -> u64 {
+        self.0.abs_diff(other.0)
+    }
+
+    pub(crate) const fn plus(self, seconds: u64) -> Self {
+        Self(self.0.saturating_add(seconds))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s", self.0)
+    }
+}
+
+/// What a [`Clock`] can tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClockReading {
+    /// The time of day.
+    Time(Timestamp),
+    /// The device has no clock, only whole seconds that it counts since it was started.
+    Uptime(u64),
+}
+
+/// Where a client takes its time from.
+pub trait Clock {
+    /// The time now, or the uptime of a device that has no clock.
+    fn read(&self) -> ClockReading;
+}
+
+#[cfg(feature = "alloc")]
+impl<C: Clock + ?Sized> Clock for alloc::boxed::Box<C> {
+    fn read(&self) -> ClockReading {
+        (**self).read()
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<C: Clock + ?Sized> Clock for alloc::sync::Arc<C> {
+    fn read(&self) -> ClockReading {
+        (**self).read()
+    }
+}
+
+impl<C: Clock + ?Sized> Clock for &C {
+    fn read(&self) -> ClockReading {
+        (**self).read()
+    }
+}
+
+/// The operating system's clock. Set to before 1970, it reads as 1970.
+#[cfg(feature = "std")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+#[cfg(feature = "std")]
+impl Clock for SystemClock {
+    fn read(&self) -> ClockReading {
+        let since_1970 = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+        ClockReading::Time(Timestamp(since_1970.as_secs()))
+    }
+}
+
+/// The time as a client knows it: from its clock, or learned from commands and counted on by its uptime.
+#[derive(Debug)]
+pub(crate) struct Timekeeper<C> {
+    clock: C,
+    learned: Option<Learned>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Learned {
+    time: Timestamp,
+    at_uptime: u64,
+}
+
+impl<C: Clock> Timekeeper<C> {
+    pub(crate) fn new(clock: C) -> Self {
+        Self { clock, learned: None }
+    }
+
+    /// `None` until a device without a clock has learned the time.
+    pub(crate) fn now(&self) -> Option<Timestamp> {
+        match self.clock.read() {
+            ClockReading::Time(now) => Some(now),
+            ClockReading::Uptime(uptime) => {
+                self.learned.map(|learned| learned.time.plus(uptime.saturating_sub(learned.at_uptime)))
+            }
+        }
+    }
+
+    /// The time from the device's own clock only.
+    pub(crate) fn own_clock(&self) -> Option<Timestamp> {
+        match self.clock.read() {
+            ClockReading::Time(now) => Some(now),
+            ClockReading::Uptime(_) => None,
+        }
+    }
+
+    /// Learns from an accepted command that it is at least `time` now. What was learned never moves backwards.
+    pub(crate) fn learn(&mut self, time: Timestamp) {
+        if let ClockReading::Uptime(at_uptime) = self.clock.read()
+            && self.now().is_none_or(|now| now < time)
+        {
+            self.learned = Some(Learned { time, at_uptime });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::cell::Cell;
+
+    struct Uptime(Cell<u64>);
+
+    impl Clock for Uptime {
+        fn read(&self) -> ClockReading {
+            ClockReading::Uptime(self.0.get())
+        }
+    }
+
+    #[test]
+    fn learned_time_runs_with_the_uptime_and_never_backwards() {
+        let mut time = Timekeeper::new(Uptime(Cell::new(100)));
+        assert_eq!(time.now(), None);
+        time.learn(Timestamp(5_000));
+        time.clock.0.set(130);
+        assert_eq!(time.now(), Some(Timestamp(5_030)));
+        time.learn(Timestamp(5_010));
+        assert_eq!(time.now(), Some(Timestamp(5_030)));
+        time.learn(Timestamp(9_000));
+        time.clock.0.set(131);
+        assert_eq!(time.now(), Some(Timestamp(9_001)));
+        // An uptime that wraps around does not take the time back.
+        time.clock.0.set(0);
+        assert_eq!(time.now(), Some(Timestamp(9_000)));
+    }
+
+    #[test]
+    fn a_device_with_a_clock_learns_nothing() {
+        struct Fixed;
+        impl Clock for Fixed {
+            fn read(&self) -> ClockReading {
+                ClockReading::Time(Timestamp(7))
+            }
+        }
+        let mut time = Timekeeper::new(Fixed);
+        time.learn(Timestamp(1_000));
+        assert_eq!(time.now(), Some(Timestamp(7)));
+    }
+}
