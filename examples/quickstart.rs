@@ -7,7 +7,6 @@ use e4::{
     C2SecretKey, Client, ClientId, ClientKey, Command, Identity, MemoryStore, OpenError, Opened, Refusal, SigningKey,
     Timestamp, Topic, TopicKey, controller::Recipient,
 };
-use std::time::{SystemTime, UNIX_EPOCH};
 
 type Result<T> = core::result::Result<T, Box<dyn Error>>;
 
@@ -54,7 +53,7 @@ fn symmetric() -> Result<()> {
     show("pump-7 is back; panel-1 opens", &message(&mut panel, &sealed)?);
 
     println!("\n  panel-1 is stolen. The key server rotates hard, and leaves it out.");
-    for sealed in to_pump.seal_hard_rotation(*topic.hash(), TopicKey::generate()?, now())? {
+    for sealed in to_pump.seal_hard_rotation(*topic.hash(), TopicKey::generate()?, Timestamp::now())? {
         let applied = pump.open(to_pump.control_topic().as_str(), sealed.as_bytes())?;
         show("pump-7 applies", &format!("{applied:?}"));
     }
@@ -97,7 +96,7 @@ fn signed() -> Result<()> {
 
 /// Seals a command as the key server does, and delivers it as the broker does.
 fn command(device: &mut Client, recipient: &Recipient, command: &Command) -> Result<()> {
-    let sealed = recipient.seal(command, now())?;
+    let sealed = recipient.seal(command, Timestamp::now())?;
     match device.open(recipient.control_topic().as_str(), sealed.as_bytes())? {
         Opened::Command(_) => Ok(()),
         Opened::Message(_) => Err("a command was taken for a message".into()),
@@ -126,10 +125,6 @@ fn refused<T>(opened: core::result::Result<T, OpenError>, expected: impl Fn(Refu
         Err(error) => Err(error.into()),
         Ok(_) => Err("what should have been refused was opened".into()),
     }
-}
-
-fn now() -> Timestamp {
-    Timestamp::from_unix(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
 
 fn hex(bytes: &[u8]) -> String {

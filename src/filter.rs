@@ -152,7 +152,7 @@ impl fmt::Debug for Subtree<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::prelude::rust_2024::*;
+    use std::{borrow::ToOwned, string::String};
 
     #[test]
     fn filters_match_as_the_mqtt_standard_says() {

@@ -157,7 +157,7 @@ impl Zeroize for VerifyingKey {
 mod tests {
     use super::*;
     use core::cell::Cell;
-    use std::{prelude::rust_2024::*, rc::Rc};
+    use std::{rc::Rc, vec::Vec};
 
     /// Counts how often values of it were wiped in place.
     #[derive(Clone, Debug, PartialEq)]

@@ -1,4 +1,69 @@
 //! End-to-end encryption and key management for MQTT and other publish/subscribe systems.
+//!
+#![cfg_attr(all(feature = "std", feature = "getrandom"), doc = "```")]
+#![cfg_attr(not(all(feature = "std", feature = "getrandom")), doc = "```ignore")]
+//! use e4::{Client, ClientId, ClientKey, Command, Identity, MemoryStore, Opened, Timestamp, Topic, TopicKey};
+//! use e4::controller::Recipient;
+//!
+//! # fn main() -> Result<(), Box<dyn core::error::Error>> {
+//! // A device, and the key server's view of it.
+//! let (id, key) = (ClientId::from_name("pump-7")?, ClientKey::generate()?);
+//! let recipient = Recipient::symmetric(id, &key);
+//! let mut device = Client::builder(Identity::symmetric(id, key)).create(MemoryStore::new())?;
+//!
+//! // A command gives the device the key of a topic.
+//! let topic = Topic::new("plant/7/pump/pressure")?;
+//! let command = recipient.seal(&Command::set_topic_key(&topic, TopicKey::generate()?), Timestamp::now())?;
+//! device.open(device.control_topic().as_str(), command.as_bytes())?;
+//!
+//! // What it seals opens where the key is, once.
+//! let sealed = device.seal(&topic, b"4.2 bar")?;
+//! let Opened::Message(message) = device.open(&topic, &sealed)? else { unreachable!() };
+//! assert_eq!(message.payload, b"4.2 bar");
+//! assert!(device.open(&topic, &sealed).is_err());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The model
+//!
+//! A [`Client`] is one device or program. It has an [`Identity`], and a key for each topic that it takes part in. It
+//! [seals](Client::seal) what it publishes and [opens](Client::open) what arrives; what arrives on its own
+//! [control topic](Client::control_topic) are commands of the key server, which give it topic keys, rotate them and take
+//! them away. The key server, a script or a test makes these with [`controller::Recipient`]. In symmetric mode a client
+//! shares a [`ClientKey`] with the key server; in public-key mode it has a [`SigningKey`], signs its messages, and knows
+//! the public keys of its peers. A whole namespace of topic keys can be derived from one [`RootKey`], and the key of a
+//! [`Subtree`] such as `plant/7/#` opens every topic below it.
+//!
+//! The crate does no I/O but for its [`FileStore`]: it goes between an application and whatever client it has for MQTT,
+//! or for anything else with a topic and a payload.
+//!
+//! # Levels
+//!
+//! | | seals | opens | needs |
+//! |---|---|---|---|
+//! | in place, in the caller's buffer | [`Client::seal_in_place`] | [`Client::open_in_place`] | nothing |
+//! | into a slice of the caller's | [`Client::seal_into`] | [`Client::open_into`] | nothing |
+//! | into a new `Vec` | [`Client::seal`] | [`Client::open`] | `alloc` |
+//!
+//! A sealed message is [`SYMMETRIC_OVERHEAD`] or [`SIGNED_OVERHEAD`] bytes longer than its payload. Through a [`Topic`]
+//! that was made once, neither hashes a topic nor allocates.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `std` | yes | [`SystemClock`], the file store; implies `alloc` |
+//! | `alloc` | by `std` | the key ring that grows, the memory store, calls that return a `Vec` |
+//! | `getrandom` | yes | keys from the operating system's random generator |
+//!
+//! Without any of them the crate is `no_std` and needs no allocator: see [`FixedKeyRing`].
+//!
+//! # Pages
+//!
+//! [Protocol](_documentation::protocol), [security](_documentation::security),
+//! [architecture](_documentation::architecture), [performance](_documentation::performance),
+//! [changes](_documentation::changelog).
 #![no_std]
 #![cfg_attr(not(test), warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -58,3 +123,23 @@ pub use store::{Snapshot, Store, StoreError};
 pub use time::SystemClock;
 pub use time::{Clock, ClockReading, Timestamp};
 pub use topic::{AsTopic, Topic};
+
+/// The pages of the project.
+#[cfg(any(doc, doctest))]
+pub mod _documentation {
+    #[doc = include_str!("../docs/protocol.md")]
+    pub mod protocol {}
+    #[doc = include_str!("../docs/security.md")]
+    pub mod security {}
+    #[doc = include_str!("../docs/architecture.md")]
+    pub mod architecture {}
+    #[doc = include_str!("../docs/performance.md")]
+    pub mod performance {}
+    #[doc = include_str!("../CHANGELOG.md")]
+    pub mod changelog {}
+}
+
+/// The README's examples, so that they compile and hold.
+#[cfg(all(doctest, feature = "std", feature = "getrandom"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

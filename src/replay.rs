@@ -11,6 +11,12 @@ use core::hash::{Hash, Hasher};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Seen {
     pub(crate) sent: Timestamp,
+    pub(crate) name: SeenName,
+}
+
+/// What tells a message from the others of its second.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SeenName {
     /// The topic and the signer, mixed: they matter only between messages of equal tag, that is of one key.
     origin: u64,
     tag: Tag,
@@ -23,11 +29,11 @@ impl Seen {
             let (first, second) = halves(signer.as_bytes());
             origin = mix(mix(origin ^ first) ^ second);
         }
-        Self { sent, origin, tag }
+        Self { sent, name: SeenName { origin, tag } }
     }
 }
 
-impl Hash for Seen {
+impl Hash for SeenName {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write(&self.tag);
     }
@@ -47,10 +53,10 @@ fn mix(mut x: u64) -> u64 {
 
 /// A bounded set of opened messages.
 pub trait ReplayMemory: Default {
-    fn contains(&self, seen: &Seen) -> bool;
     fn is_full(&self) -> bool;
-    /// Called only when there is room.
-    fn insert(&mut self, seen: Seen);
+    /// Whether the message is new to the memory, which has room for it and holds it from now on.
+    fn insert(&mut self, seen: Seen) -> bool;
+    fn contains(&self, seen: &Seen) -> bool;
     fn oldest_second(&self) -> Option<Timestamp>;
     fn forget_second(&mut self, second: Timestamp);
 }
@@ -72,33 +78,24 @@ pub(crate) enum Delivery {
 }
 
 impl<M: ReplayMemory> ReplayWindow<M> {
-    pub(crate) fn check(&self, seen: &Seen) -> Delivery {
+    /// Says what the delivery of a message is that passed all other checks, and remembers it.
+    pub(crate) fn deliver(&mut self, seen: Seen) -> Delivery {
         if self.floor.is_some_and(|floor| seen.sent <= floor) {
-            Delivery::Unknown
-        } else if self.memory.contains(seen) {
-            Delivery::Repeated
-        } else {
-            Delivery::First
+            return Delivery::Unknown;
         }
-    }
-
-    /// Remembers a message that was just found to be the first delivery, and is authentic.
-    pub(crate) fn remember(&mut self, seen: Seen) {
-        while self.memory.is_full() {
-            match self.memory.oldest_second() {
-                Some(oldest) if oldest < seen.sent => {
-                    self.memory.forget_second(oldest);
-                    self.raise_floor(oldest);
-                }
-                _ => {
-                    // The message itself is of the oldest second, which is forgotten as a whole.
-                    self.memory.forget_second(seen.sent);
-                    self.raise_floor(seen.sent);
-                    return;
-                }
+        if self.memory.is_full() {
+            if self.memory.contains(&seen) {
+                return Delivery::Repeated;
+            }
+            let oldest = self.memory.oldest_second().map_or(seen.sent, |oldest| oldest.min(seen.sent));
+            self.memory.forget_second(oldest);
+            self.raise_floor(oldest);
+            if oldest == seen.sent {
+                // The message is itself of the second that was forgotten as a whole.
+                return Delivery::First;
             }
         }
-        self.memory.insert(seen);
+        if self.memory.insert(seen) { Delivery::First } else { Delivery::Repeated }
     }
 
     /// From now on refuses messages that were sent in this second or earlier.
@@ -110,7 +107,6 @@ impl<M: ReplayMemory> ReplayWindow<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::prelude::rust_2024::*;
 
     type Window<const N: usize> = ReplayWindow<heapless::Vec<Seen, N>>;
 
@@ -118,13 +114,8 @@ mod tests {
         Seen::new(Timestamp::from_unix(sent), &TopicHash::from_bytes([1; 16]), None, [n; 16])
     }
 
-    /// Delivers a message: what came of it.
     fn deliver<const N: usize>(window: &mut Window<N>, sent: u64, n: u8) -> Delivery {
-        let delivery = window.check(&seen(sent, n));
-        if delivery == Delivery::First {
-            window.remember(seen(sent, n));
-        }
-        delivery
+        window.deliver(seen(sent, n))
     }
 
     #[test]

@@ -5,7 +5,6 @@
 
 use aes_siv::{KeyInit, siv::Aes256Siv};
 use ctr::cipher::{KeyIvInit, StreamCipher};
-use zeroize::Zeroizing;
 
 /// Bytes of the synthetic initialisation vector `V`, which is the authentication tag too.
 pub(crate) const TAG_LEN: usize = 16;
@@ -18,7 +17,8 @@ pub(crate) struct NotAuthentic;
 
 /// Encrypts `text` in place and returns `V`.
 pub(crate) fn seal(key: &[u8; 32], associated_data: &[u8], text: &mut [u8]) -> Tag {
-    match cipher(key).encrypt_inout_detached([associated_data], (&mut *text).into()) {
+    // Made where it is used, here and below: a cipher that is moved leaves its key schedule behind.
+    match Aes256Siv::new((&Doubled::new(key).0).into()).encrypt_inout_detached([associated_data], (&mut *text).into()) {
         Ok(tag) => tag.into(),
         Err(aes_siv::Error) => {
             // Reached only with more than 126 components of associated data; there is one. Should a later version of
@@ -31,7 +31,7 @@ pub(crate) fn seal(key: &[u8; 32], associated_data: &[u8], text: &mut [u8]) -> T
 
 /// Decrypts `text` in place. When it fails, `text` holds the ciphertext again.
 pub(crate) fn open(key: &[u8; 32], associated_data: &[u8], tag: &Tag, text: &mut [u8]) -> Result<(), NotAuthentic> {
-    cipher(key)
+    Aes256Siv::new((&Doubled::new(key).0).into())
         .decrypt_inout_detached([associated_data], text.into(), tag.into())
         .map_err(|aes_siv::Error| NotAuthentic)
 }
@@ -44,13 +44,25 @@ pub(crate) fn apply_keystream(key: &[u8; 32], tag: &Tag, text: &mut [u8]) {
     ctr::Ctr128BE::<aes::Aes256>::new(key.into(), &q.to_be_bytes().into()).apply_keystream(text);
 }
 
-/// `K | K`: S2V and CTR run under the same key in this protocol.
-fn cipher(key: &[u8; 32]) -> Aes256Siv {
-    let mut doubled = Zeroizing::new([0; 64]);
-    let (mac_key, encryption_key) = doubled.split_at_mut(32);
-    mac_key.copy_from_slice(key);
-    encryption_key.copy_from_slice(key);
-    Aes256Siv::new((&*doubled).into())
+/// `K | K`: S2V and CTR run under the same key in this protocol. Wiped on drop.
+struct Doubled([u8; 64]);
+
+impl Doubled {
+    fn new(key: &[u8; 32]) -> Self {
+        let mut doubled = Self([0; 64]);
+        let (mac_key, encryption_key) = doubled.0.split_at_mut(32);
+        mac_key.copy_from_slice(key);
+        encryption_key.copy_from_slice(key);
+        doubled
+    }
+}
+
+impl Drop for Doubled {
+    fn drop(&mut self) {
+        // Wiping byte by byte would cost a tenth of sealing a short message.
+        self.0 = [0; 64];
+        zeroize::optimization_barrier(&self.0);
+    }
 }
 
 #[cfg(test)]

@@ -27,8 +27,8 @@ pub trait Store {
 
     /// Replaces the saved bytes.
     ///
-    /// Whenever the power fails, the next [`load`](Self::load) must find either the bytes from before or these, whole.
-    /// A store that returns an error must leave the bytes from before.
+    /// Whatever happens, an error or a power failure, the next [`load`](Self::load) must find the bytes from before or
+    /// these, whole; after a success, these.
     ///
     /// # Errors
     ///

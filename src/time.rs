@@ -13,6 +13,13 @@ impl Timestamp {
         Self(seconds)
     }
 
+    /// The time by the operating system's clock. Set to before 1970, it reads as 1970.
+    #[cfg(feature = "std")]
+    #[must_use]
+    pub fn now() -> Self {
+        Self(std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs())
+    }
+
     /// The time in Unix seconds.
     #[must_use]
     pub const fn as_unix(self) -> u64 {
@@ -82,7 +89,7 @@ impl<C: Clock + ?Sized> Clock for &C {
     }
 }
 
-/// The operating system's clock. Set to before 1970, it reads as 1970.
+/// The operating system's clock.
 #[cfg(feature = "std")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
@@ -90,8 +97,7 @@ pub struct SystemClock;
 #[cfg(feature = "std")]
 impl Clock for SystemClock {
     fn read(&self) -> ClockReading {
-        let since_1970 = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
-        ClockReading::Time(Timestamp(since_1970.as_secs()))
+        ClockReading::Time(Timestamp::now())
     }
 }
 

@@ -169,7 +169,11 @@ mod sealed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::prelude::rust_2024::*;
+    use std::{
+        borrow::ToOwned,
+        string::{String, ToString},
+        vec::Vec,
+    };
 
     fn enclosing(name: &str) -> Vec<(String, Option<String>)> {
         let candidates = ["#", "a/#", "/#", "a/b/#", "a//#", "a/b/c/#", "$a/#", "a/#/#", "//#", "$/#"];

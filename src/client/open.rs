@@ -153,20 +153,20 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
             }
         };
 
-        let seen = Seen::new(header.sent, topic.hash(), header.signer.as_ref(), header.tag);
-        let repeated = match (max_age, self.replay.check(&seen)) {
-            (MaxAge::Any, _) => false,
-            (MaxAge::Seconds(_), Delivery::First) => {
-                self.replay.remember(seen);
-                false
+        let mut repeated = false;
+        // Where any age is allowed, redelivery is normal and cannot be told from replay.
+        if max_age != MaxAge::Any {
+            let seen = Seen::new(header.sent, topic.hash(), header.signer.as_ref(), header.tag);
+            match self.replay.deliver(seen) {
+                Delivery::First => {}
+                Delivery::Repeated if self.state.options.repeated == Repeated::Report => repeated = true,
+                delivery => {
+                    buffers.wipe(mode);
+                    let repeated = delivery == Delivery::Repeated;
+                    return Err(if repeated { Refusal::Repeated } else { Refusal::BeyondReplayMemory }.into());
+                }
             }
-            (MaxAge::Seconds(_), Delivery::Repeated) if self.state.options.repeated == Repeated::Report => true,
-            (MaxAge::Seconds(_), delivery) => {
-                buffers.wipe(mode);
-                let repeated = delivery == Delivery::Repeated;
-                return Err(if repeated { Refusal::Repeated } else { Refusal::BeyondReplayMemory }.into());
-            }
-        };
+        }
         if let Some(key) = opened.derived {
             self.derived.insert(*topic.hash(), key);
         }

@@ -158,17 +158,16 @@ impl<const N: usize> Seconds for heapless::Vec<Tag, N> {
 }
 
 impl<const N: usize> ReplayMemory for heapless::Vec<Seen, N> {
-    fn contains(&self, seen: &Seen) -> bool {
-        self.iter().any(|other| other == seen)
-    }
-
     fn is_full(&self) -> bool {
         Self::is_full(self)
     }
 
-    fn insert(&mut self, seen: Seen) {
-        // The caller has made room.
-        let _ = self.push(seen);
+    fn insert(&mut self, seen: Seen) -> bool {
+        !self.contains(&seen) && self.push(seen).is_ok()
+    }
+
+    fn contains(&self, seen: &Seen) -> bool {
+        self.as_slice().contains(seen)
     }
 
     fn oldest_second(&self) -> Option<Timestamp> {

@@ -2,7 +2,7 @@ use super::{AgeRules, Containers, KeyCache, KeyRing, MaxAge, NoRoom, Seconds, Ta
 use crate::{
     keys::{TopicKey, VerifyingKey},
     names::{ClientId, TopicHash},
-    replay::{ReplayMemory, Seen},
+    replay::{ReplayMemory, Seen, SeenName},
     siv::Tag,
     time::Timestamp,
 };
@@ -203,23 +203,23 @@ impl Seconds for AcceptedCommands {
 /// Opened messages by the second in which they were sent, so that a second can be forgotten as a whole.
 #[derive(Debug, Default)]
 pub struct OpenedMessages {
-    seconds: BTreeMap<Timestamp, HashSet<Seen, Spread>>,
+    seconds: BTreeMap<Timestamp, HashSet<SeenName, Spread>>,
     len: usize,
 }
 
 impl ReplayMemory for OpenedMessages {
-    fn contains(&self, seen: &Seen) -> bool {
-        self.seconds.get(&seen.sent).is_some_and(|second| second.contains(seen))
-    }
-
     fn is_full(&self) -> bool {
         self.len >= OPENED_MESSAGES
     }
 
-    fn insert(&mut self, seen: Seen) {
-        if self.seconds.entry(seen.sent).or_default().insert(seen) {
-            self.len += 1;
-        }
+    fn insert(&mut self, seen: Seen) -> bool {
+        let is_new = self.seconds.entry(seen.sent).or_default().insert(seen.name);
+        self.len += usize::from(is_new);
+        is_new
+    }
+
+    fn contains(&self, seen: &Seen) -> bool {
+        self.seconds.get(&seen.sent).is_some_and(|second| second.contains(&seen.name))
     }
 
     fn oldest_second(&self) -> Option<Timestamp> {

@@ -1,0 +1,295 @@
+//! The state of a client on a real disk: what is refused, what survives, who may read it.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use e4::{
+    C2SecretKey, Client, ClientId, ClientKey, Command, CreateError, FileStore, FixedKeyRing, Full, Identity, LoadError,
+    MaxAge, MemoryStore, Options, Repeated, SigningKey, StateError, StorageKey, StoreError, SystemClock, Timestamp,
+    Topic, TopicFilter, TopicHash, TopicKey, controller::Recipient,
+};
+use sha3::{Digest, Sha3_256};
+use std::{fs, path::Path};
+
+fn key(n: u8) -> TopicKey {
+    TopicKey::from_bytes(&[n; 32]).unwrap()
+}
+
+fn id() -> ClientId {
+    ClientId::from_name("pump-7").unwrap()
+}
+
+fn symmetric() -> Identity {
+    Identity::symmetric(id(), ClientKey::from_bytes(&[1; 32]).unwrap())
+}
+
+/// A public-key client with something in every part of its state, saved in `store`.
+fn create_full(store: FileStore) -> Client {
+    let c2 = C2SecretKey::from_bytes(&[2; 32]).unwrap();
+    let signing = SigningKey::from_seed(&[3; 32]).unwrap();
+    let recipient = Recipient::public_key(id(), &c2, &signing.verifying_key()).unwrap();
+    let mut options = Options::default();
+    options.max_age = MaxAge::Seconds(77);
+    options.max_ahead = 5;
+    options.command_max_age = MaxAge::Any;
+    options.repeated = Repeated::Report;
+    let identity = Identity::public_key(id(), signing, c2.public_key()).unwrap();
+    let peer = SigningKey::from_seed(&[4; 32]).unwrap().verifying_key();
+    let now = Timestamp::now();
+    let mut client = Client::builder(identity)
+        .options(options)
+        .max_age(&TopicFilter::new("status/+/#").unwrap(), MaxAge::Any)
+        .unwrap()
+        .max_age(&TopicFilter::new("a").unwrap(), MaxAge::Seconds(9))
+        .unwrap()
+        .topic_key(Topic::new("a").unwrap().hash(), key(5))
+        .unwrap()
+        .topic_key_with_previous(Topic::new("b").unwrap().hash(), key(6), key(7), now)
+        .unwrap()
+        .peer(ClientId::from_bytes([8; 16]), peer)
+        .unwrap()
+        .create(store)
+        .unwrap();
+    for command in [Command::RemoveTopic(TopicHash::from_bytes([9; 16])), Command::RemovePubKey(id())] {
+        let sealed = recipient.seal(&command, now).unwrap();
+        client.open(client.control_topic().as_str(), sealed.as_bytes()).unwrap();
+    }
+    client
+}
+
+fn load_error(path: &Path) -> LoadError {
+    Client::load(FileStore::new(path)).unwrap_err()
+}
+
+/// Puts a right checksum under changed bytes.
+fn with_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.truncate(bytes.len() - 32);
+    let sum = Sha3_256::digest(&bytes);
+    bytes.extend_from_slice(&sum);
+    bytes
+}
+
+#[test]
+fn the_whole_state_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let client = create_full(FileStore::new(&path));
+    let before = fs::read(&path).unwrap();
+    let describe = |client: &Client| {
+        let mut topics: Vec<_> = client.topics().map(|(topic, replaced)| (*topic, replaced)).collect();
+        topics.sort();
+        let ages: Vec<_> = client.max_ages().map(|(filter, age)| (filter.to_owned(), age)).collect();
+        let peers: Vec<_> = client.peers().map(|(id, key)| (*id, *key)).collect();
+        let keys = (client.verifying_key(), client.c2_key().copied());
+        (*client.id(), client.mode(), keys, *client.options(), topics, ages, peers, client.newest_command())
+    };
+    let expected = describe(&client);
+    drop(client);
+    let mut loaded = Client::load(FileStore::new(&path)).unwrap();
+    assert_eq!(describe(&loaded), expected);
+    // Loading changed nothing, and saving what was loaded gives the same state again.
+    assert_eq!(fs::read(&path).unwrap(), before);
+    loaded.set_options(*loaded.options()).unwrap();
+    drop(loaded);
+    assert_eq!(describe(&Client::load(FileStore::new(&path)).unwrap()), expected);
+}
+
+#[test]
+fn every_damaged_byte_and_every_truncation_of_a_plain_state_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    drop(create_full(FileStore::new(&path)));
+    let good = fs::read(&path).unwrap();
+    let load = |bytes: Vec<u8>| Client::load(MemoryStore::from_bytes(bytes));
+    assert!(load(good.clone()).is_ok());
+    for at in 0..good.len() {
+        for damage in [0x01, 0x80, 0xff] {
+            let mut bytes = good.clone();
+            bytes[at] ^= damage;
+            let error = load(bytes).unwrap_err();
+            let expected = if at < 7 { StateError::NotAState } else { StateError::Damaged };
+            assert_eq!(error, LoadError::State(expected), "byte {at}");
+        }
+        let error = load(good[..at].to_vec()).unwrap_err();
+        let expected = if at < 7 { StateError::NotAState } else { StateError::Damaged };
+        assert_eq!(error, LoadError::State(expected), "the first {at} bytes");
+    }
+    let longer = [&good[..], &[0]].concat();
+    assert_eq!(load(longer).unwrap_err(), LoadError::State(StateError::Damaged));
+}
+
+#[test]
+fn a_damaged_file_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    drop(create_full(FileStore::new(&path)));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(load_error(&path), LoadError::State(StateError::Damaged));
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
+fn every_damaged_byte_and_every_truncation_of_a_sealed_state_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let storage_key = StorageKey::from_bytes(&[0x33; 32]).unwrap();
+    let store = || FileStore::sealed(&path, storage_key.clone(), id());
+    drop(create_full(store()));
+    let good = fs::read(&path).unwrap();
+    assert!(Client::load(store()).is_ok());
+    let refused = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(Client::load(store()).unwrap_err(), LoadError::Store(StoreError::NotAuthentic));
+    };
+    for at in 0..good.len() {
+        let mut bytes = good.clone();
+        bytes[at] ^= 0x10;
+        refused(&bytes);
+        refused(&good[..at]);
+    }
+    refused(&[&good[..], &[0]].concat());
+}
+
+#[test]
+fn a_sealed_state_shows_nothing_and_opens_for_its_client_and_key_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let storage_key = StorageKey::from_bytes(&[0x33; 32]).unwrap();
+    drop(create_full(FileStore::sealed(&path, storage_key.clone(), id())));
+    let bytes = fs::read(&path).unwrap();
+    for secret in [[3_u8; 8], [5; 8], [6; 8], [7; 8], [8; 8]] {
+        assert!(!bytes.windows(8).any(|window| window == secret), "{secret:?}");
+    }
+    let other_key = StorageKey::from_bytes(&[0x34; 32]).unwrap();
+    let other_client = ClientId::from_name("pump-8").unwrap();
+    for store in [FileStore::sealed(&path, other_key, id()), FileStore::sealed(&path, storage_key, other_client)] {
+        assert_eq!(Client::load(store).unwrap_err(), LoadError::Store(StoreError::NotAuthentic));
+    }
+    assert_eq!(load_error(&path), LoadError::State(StateError::NotAState));
+}
+
+#[test]
+fn a_newer_version_is_named_and_its_file_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    drop(Client::builder(symmetric()).create(FileStore::new(&path)).unwrap());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[7] = 9;
+    let bytes = with_checksum(bytes);
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(load_error(&path), LoadError::State(StateError::NewerVersion(9)));
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    let mut older = bytes;
+    older[7] = 0;
+    fs::write(&path, with_checksum(older)).unwrap();
+    assert_eq!(load_error(&path), LoadError::State(StateError::Invalid));
+}
+
+#[test]
+fn a_whole_state_that_makes_no_sense_is_refused() {
+    let mut store = MemoryStore::new();
+    let client = Client::builder(symmetric()).topic_key(&TopicHash::from_bytes([4; 16]), key(5)).unwrap();
+    drop(client.create_with(&mut store, SystemClock).unwrap());
+    let good = store.as_bytes().unwrap().to_vec();
+    let load = |bytes: Vec<u8>| Client::load(MemoryStore::from_bytes(with_checksum(bytes))).map(drop);
+    load(good.clone()).unwrap();
+    let replaced = |from: &[u8], to: &[u8]| {
+        let at = good.windows(from.len()).position(|window| window == from).unwrap();
+        [&good[..at], to, &good[at + from.len()..]].concat()
+    };
+    let topic = [&[0x82, 0x50][..], &[4; 16], &[0x58, 32], &[5; 32]].concat();
+    let control = [&[0x82, 0x50][..], id().control_topic().hash().as_bytes(), &[0x58, 32], &[5; 32]].concat();
+    let zero_key = [&[0x82, 0x50][..], &[4; 16], &[0x58, 32], &[0; 32]].concat();
+    let (twice, extra) = ([&topic[..], &topic].concat(), [&good[..good.len() - 32], &[0xf6], &[0; 32]].concat());
+    for (what, bytes) in [
+        ("an all-zero client key", replaced(&[1; 32], &[0; 32])),
+        ("an all-zero topic key", replaced(&topic, &zero_key)),
+        ("a key for the control topic", replaced(&topic, &control)),
+        ("a topic twice", replaced(&topic, &twice)),
+        ("an unknown entry", extra),
+        (
+            "a client id of 15 bytes",
+            replaced(&[&[0x50][..], id().as_bytes()].concat(), &[&[0x4f][..], &[1; 15]].concat()),
+        ),
+    ] {
+        assert_eq!(load(bytes).unwrap_err(), LoadError::State(StateError::Invalid), "{what}");
+    }
+}
+
+#[test]
+fn a_state_that_is_too_large_for_a_fixed_key_ring_is_refused() {
+    let mut store = MemoryStore::new();
+    let builder = (0..3).fold(Client::builder(symmetric()), |builder, n| {
+        builder.topic_key(&TopicHash::from_bytes([n; 16]), key(n + 1)).unwrap()
+    });
+    drop(builder.create_with(&mut store, SystemClock).unwrap());
+    type Fixed<'s, const TOPICS: usize> = Client<FixedKeyRing<TOPICS, 0, 1>, &'s mut MemoryStore, SystemClock>;
+    assert_eq!(Fixed::<3>::load_with(&mut store, SystemClock).unwrap().topics().count(), 3);
+    let error = Fixed::<2>::load_with(&mut store, SystemClock).unwrap_err();
+    assert_eq!(error, LoadError::State(StateError::Full(Full::Topics)));
+}
+
+#[test]
+fn an_existing_state_is_never_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    drop(create_full(FileStore::new(&path)));
+    let before = fs::read(&path).unwrap();
+    let error = Client::builder(symmetric()).create(FileStore::new(&path)).unwrap_err();
+    assert_eq!(error, CreateError::Exists);
+    fs::write(&path, b"not a state at all").unwrap();
+    let error = Client::builder(symmetric()).create(FileStore::new(&path)).unwrap_err();
+    assert_eq!(error, CreateError::Exists);
+    fs::write(&path, before).unwrap();
+}
+
+#[test]
+fn a_state_is_used_by_one_client_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let client = Client::builder(symmetric()).create(FileStore::new(&path)).unwrap();
+    assert_eq!(load_error(&path), LoadError::Store(StoreError::InUse));
+    drop(client);
+    assert!(Client::load(FileStore::new(&path)).is_ok());
+}
+
+#[test]
+fn a_missing_state_and_an_unreadable_one_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(load_error(&folder.path().join("none")), LoadError::Store(StoreError::Empty));
+    let error = load_error(&folder.path().join("no folder").join("state"));
+    assert!(matches!(error, LoadError::Store(StoreError::File { kind: std::io::ErrorKind::NotFound, .. })), "{error}");
+    let is_a_folder = folder.path().join("folder");
+    fs::create_dir(&is_a_folder).unwrap();
+    assert!(matches!(load_error(&is_a_folder), LoadError::Store(StoreError::File { .. })));
+}
+
+#[test]
+fn what_a_crash_left_beside_the_state_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    drop(create_full(FileStore::new(&path)));
+    let leftover = folder.path().join("state.new");
+    fs::write(&leftover, b"keys").unwrap();
+    drop(Client::load(FileStore::new(&path)).unwrap());
+    assert!(!leftover.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn every_file_of_a_store_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    // What a crash left behind under looser rights does not lend them to the next state.
+    let leftover = folder.path().join("state.new");
+    fs::write(&leftover, b"left by a crash").unwrap();
+    fs::set_permissions(&leftover, fs::Permissions::from_mode(0o666)).unwrap();
+    let client = create_full(FileStore::new(&path));
+    let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    for name in names {
+        assert_eq!(fs::metadata(&name).unwrap().permissions().mode() & 0o777, 0o600, "{name:?}");
+    }
+    drop(client);
+}
