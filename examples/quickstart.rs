@@ -54,7 +54,7 @@ fn symmetric() -> Result<()> {
 
     println!("\n  panel-1 is stolen. The key server rotates hard, and leaves it out.");
     for sealed in to_pump.seal_hard_rotation(*topic.hash(), TopicKey::generate()?, Timestamp::now())? {
-        let applied = pump.open(to_pump.control_topic().as_str(), sealed.as_bytes())?;
+        let applied = pump.open(to_pump.control_topic(), sealed.as_bytes())?;
         show("pump-7 applies", &format!("{applied:?}"));
     }
     let sealed = pump.seal(&topic, b"4.5 bar")?;
@@ -97,7 +97,7 @@ fn signed() -> Result<()> {
 /// Seals a command as the key server does, and delivers it as the broker does.
 fn command(device: &mut Client, recipient: &Recipient, command: &Command) -> Result<()> {
     let sealed = recipient.seal(command, Timestamp::now())?;
-    match device.open(recipient.control_topic().as_str(), sealed.as_bytes())? {
+    match device.open(recipient.control_topic(), sealed.as_bytes())? {
         Opened::Command(_) => Ok(()),
         Opened::Message(_) => Err("a command was taken for a message".into()),
     }

@@ -207,7 +207,13 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     }
 
     /// What [`erase_expired_keys`](Self::erase_expired_keys) does, at most once a second when the store fails.
-    fn erase_in_passing(&mut self, now: Timestamp) {
+    fn erase_in_passing(&mut self) {
+        if self.transitions.is_none() && self.unsaved_since.is_none() {
+            return;
+        }
+        let Some(now) = self.time.now() else {
+            return;
+        };
         if self.has_expired_keys(now) || self.unsaved_since.is_some_and(|tried| tried != now) {
             // A message is opened whether or not the store works. The keys are gone from memory in any case, and
             // `unsaved_since` has the store tried again.

@@ -69,6 +69,9 @@ pub enum Command {
     SetC2Key(C2PublicKey),
 }
 
+// What is secret in it is wiped by its own type.
+impl ZeroizeOnDrop for Command {}
+
 impl Command {
     /// The command that gives a client the key of a topic.
     #[must_use]
@@ -294,11 +297,4 @@ impl fmt::Display for CommandError {
     }
 }
 
-impl core::error::Error for CommandError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Key(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl core::error::Error for CommandError {}

@@ -8,6 +8,7 @@ use crate::{
     time::Timestamp,
 };
 use core::fmt;
+use zeroize::ZeroizeOnDrop;
 
 /// A client as its key server sees it: where its commands go, and the key that they are sealed under.
 ///
@@ -37,6 +38,9 @@ pub struct Recipient {
     id: ClientId,
     key: RecipientKey,
 }
+
+// Its key is wiped by its own type.
+impl ZeroizeOnDrop for Recipient {}
 
 #[derive(Debug, Clone)]
 enum RecipientKey {

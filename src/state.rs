@@ -15,6 +15,7 @@ use crate::{
     topic::Topic,
 };
 use core::fmt;
+use zeroize::ZeroizeOnDrop;
 
 /// Who a client is: its id and its keys.
 ///
@@ -100,6 +101,9 @@ impl IdentityKeys {
         Ok(Self::PublicKey { signing, c2, control })
     }
 }
+
+// All that is secret in it is wiped by its own type.
+impl ZeroizeOnDrop for Identity {}
 
 /// The limits that a client holds messages and commands against. Stored with its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -48,13 +48,17 @@ impl Timestamp {
     }
 }
 
+/// In Unix seconds.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} s", self.0)
+        self.0.fmt(f)
     }
 }
 
 /// What a [`Clock`] can tell.
+///
+/// A device whose clock starts somewhere in the past and is set later, by NTP for instance, reports its uptime until
+/// then: with a wrong time it would refuse the commands that waited for it, and give up its previous keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ClockReading {
     /// The time of day.

@@ -1,6 +1,6 @@
 //! Topics: what one publishes to (protocol page, sections 1 and 6).
 
-use crate::names::{EnclosingHasher, NameError, TopicHash};
+use crate::names::{ControlTopic, EnclosingHasher, NameError, TopicHash};
 use core::fmt;
 
 #[cfg(feature = "alloc")]
@@ -145,6 +145,12 @@ impl AsTopic for String {
     }
 }
 
+impl AsTopic for ControlTopic {
+    fn as_topic(&self) -> Result<Topic<'_>, NameError> {
+        Topic::new(self.as_str())
+    }
+}
+
 impl AsTopic for Topic<'_> {
     fn as_topic(&self) -> Result<Topic<'_>, NameError> {
         Ok(Topic { text: Text::Borrowed(self.as_str()), hash: self.hash })
@@ -162,6 +168,7 @@ mod sealed {
     impl Sealed for str {}
     #[cfg(feature = "alloc")]
     impl Sealed for alloc::string::String {}
+    impl Sealed for crate::ControlTopic {}
     impl Sealed for super::Topic<'_> {}
     impl<T: Sealed + ?Sized> Sealed for &T {}
 }

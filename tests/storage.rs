@@ -263,33 +263,3 @@ fn a_missing_state_and_an_unreadable_one_are_told_apart() {
     fs::create_dir(&is_a_folder).unwrap();
     assert!(matches!(load_error(&is_a_folder), LoadError::Store(StoreError::File { .. })));
 }
-
-#[test]
-fn what_a_crash_left_beside_the_state_is_removed() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("state");
-    drop(create_full(FileStore::new(&path)));
-    let leftover = folder.path().join("state.new");
-    fs::write(&leftover, b"keys").unwrap();
-    drop(Client::load(FileStore::new(&path)).unwrap());
-    assert!(!leftover.exists());
-}
-
-#[cfg(unix)]
-#[test]
-fn every_file_of_a_store_is_for_its_owner_only() {
-    use std::os::unix::fs::PermissionsExt;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("state");
-    // What a crash left behind under looser rights does not lend them to the next state.
-    let leftover = folder.path().join("state.new");
-    fs::write(&leftover, b"left by a crash").unwrap();
-    fs::set_permissions(&leftover, fs::Permissions::from_mode(0o666)).unwrap();
-    let client = create_full(FileStore::new(&path));
-    let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(names.len(), 2, "{names:?}");
-    for name in names {
-        assert_eq!(fs::metadata(&name).unwrap().permissions().mode() & 0o777, 0o600, "{name:?}");
-    }
-    drop(client);
-}

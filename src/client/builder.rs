@@ -152,9 +152,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         let mut decoded = Err(LoadError::Store(StoreError::Empty));
         store.load(&mut |bytes| decoded = decode(bytes).map_err(LoadError::State)).map_err(LoadError::Store)?;
         let mut client = Self::new(decoded?, store, clock);
-        if let Some(now) = client.now() {
-            client.erase_in_passing(now);
-        }
+        client.erase_in_passing();
         Ok(client)
     }
 
@@ -222,11 +220,4 @@ impl fmt::Display for LoadError {
     }
 }
 
-impl core::error::Error for LoadError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Store(error) => Some(error),
-            Self::State(error) => Some(error),
-        }
-    }
-}
+impl core::error::Error for LoadError {}

@@ -1,6 +1,6 @@
 use super::Client;
 use crate::{
-    client::{OpenError, Refusal},
+    client::{OpenError, Refusal, open::check_age},
     command::{AppliedCommand, Command, MAX_LEN},
     key_ring::{KeyCache, KeyRing},
     message::{Header, Mode},
@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     /// Opens, checks, stores and applies a command (protocol page, section 5).
     pub(super) fn open_command(&mut self, message: &[u8]) -> Result<AppliedCommand, OpenError> {
+        self.erase_in_passing();
         // A command looks like a symmetric message in both modes.
         let header = Header::read(Mode::Symmetric, message)?;
         let sealed = Mode::Symmetric.body(message).unwrap_or_default();
@@ -32,14 +33,19 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
             _ => {}
         }
         let now = self.time.now();
-        // A device that has learned the time knows that it is at least so late, not that it is no later.
-        if let Some(now) = self.time.own_clock() {
-            self.check_age(now, sent, self.state.options.command_max_age)?;
+        let own_clock = self.time.own_clock();
+        if let Some(now) = own_clock {
+            self.check_ahead(now, sent)?;
+        }
+        if let Some(now) = now {
+            // On a device without a clock it is at least so late.
+            check_age(now, sent, self.state.options.command_max_age)?;
         }
 
         let command = Command::decode(body).map_err(Refusal::Command)?;
         let applied = AppliedCommand::from(&command);
-        let changed_at = self.time.own_clock().or(now).map_or(sent, |now| now);
+        // A device without a clock learns from this very command that it is at least `sent`.
+        let changed_at = own_clock.unwrap_or_else(|| now.map_or(sent, |now| now.max(sent)));
         let change = self.state.plan(command, sent, header.tag, changed_at).map_err(|error| match error {
             CannotChange::Command(error) => OpenError::Refused(Refusal::Command(error)),
             CannotChange::Full(full) => OpenError::Full(full),

@@ -131,14 +131,18 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
 
     /// The steps of the protocol page, section 5, in their order.
     fn open_message(&mut self, topic: &Topic<'_>, mut buffers: Buffers<'_>) -> Result<Message<()>, OpenError> {
+        self.erase_in_passing();
         let now = self.time.now();
-        if let Some(now) = now {
-            self.erase_in_passing(now);
-        }
         let mode = self.mode();
         let header = Header::read(mode, buffers.message())?;
         let max_age = self.state.max_age(topic);
-        let age = now.map(|now| self.check_age(now, header.sent, max_age)).transpose()?;
+        let age = match now {
+            Some(now) => {
+                self.check_ahead(now, header.sent)?;
+                Some(check_age(now, header.sent, max_age)?)
+            }
+            None => None,
+        };
 
         let opened = match self.open_body(topic, now, &header, &mut buffers) {
             Ok(opened) => opened,
@@ -180,17 +184,10 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         })
     }
 
-    /// `now - max_age <= t <= now + max_ahead`; returns the age in seconds.
-    pub(super) fn check_age(&self, now: Timestamp, sent: Timestamp, max_age: MaxAge) -> Result<u64, Refusal> {
+    /// `t <= now + max_ahead`
+    pub(super) fn check_ahead(&self, now: Timestamp, sent: Timestamp) -> Result<(), Refusal> {
         let ahead = sent.seconds_since(now);
-        if ahead > self.state.options.max_ahead {
-            return Err(Refusal::FromTheFuture { ahead });
-        }
-        let age = now.seconds_since(sent);
-        match max_age {
-            MaxAge::Seconds(max_age) if age > max_age => Err(Refusal::TooOld { age, max_age }),
-            _ => Ok(age),
-        }
+        if ahead > self.state.options.max_ahead { Err(Refusal::FromTheFuture { ahead }) } else { Ok(()) }
     }
 
     /// Finds the key, decrypts the body and checks the signature.
@@ -205,11 +202,15 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         if let Some(entry) = self.state.topics.get(topic.hash()) {
             return self.open_with_entry(entry, Place::Exact, now, header, buffers);
         }
-        if let Some(key) = self.derived.get(topic.hash())
-            && self.open_with_key(key, header, buffers).is_ok()
-        {
-            self.check_signature(key, header, buffers)?;
-            return Ok(OpenedBody { previous_key: false, derived: None });
+        if let Some(key) = self.derived.get(topic.hash()) {
+            if self.open_with_key(key, header, buffers).is_ok() {
+                self.check_signature(key, header, buffers)?;
+                return Ok(OpenedBody { previous_key: false, derived: None });
+            }
+            if self.transitions.is_none() {
+                // No topic has a previous key to try.
+                return Err(Refusal::NotAuthentic);
+            }
         }
         let (entry, place) = self.find_entry(topic).ok_or(Refusal::NoTopicKey)?;
         self.open_with_entry(entry, place, now, header, buffers)
@@ -272,6 +273,15 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
             }
         };
         if genuine { Ok(()) } else { Err(Refusal::BadSignature(*signer)) }
+    }
+}
+
+/// `now - max_age <= t`; returns the age in seconds.
+pub(super) fn check_age(now: Timestamp, sent: Timestamp, max_age: MaxAge) -> Result<u64, Refusal> {
+    let age = now.seconds_since(sent);
+    match max_age {
+        MaxAge::Seconds(max_age) if age > max_age => Err(Refusal::TooOld { age, max_age }),
+        _ => Ok(age),
     }
 }
 
@@ -408,17 +418,7 @@ impl fmt::Display for OpenError {
     }
 }
 
-impl core::error::Error for OpenError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Name(error) => Some(error),
-            Self::Refused(refusal) => Some(refusal),
-            Self::Full(full) => Some(full),
-            Self::Store(error) => Some(error),
-            Self::BufferTooSmall { .. } => None,
-        }
-    }
-}
+impl core::error::Error for OpenError {}
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -453,11 +453,4 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl core::error::Error for Refusal {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Command(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl core::error::Error for Refusal {}

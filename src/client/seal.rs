@@ -137,11 +137,4 @@ impl fmt::Display for SealError {
     }
 }
 
-impl core::error::Error for SealError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Name(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl core::error::Error for SealError {}

@@ -9,7 +9,7 @@ use crate::{
 use zeroize::Zeroize;
 
 pub(super) const AGE_RULES: usize = 4;
-pub(super) const MAX_FILTER_LEN: usize = 48;
+pub(super) const MAX_FILTER_LEN: usize = 47;
 const COMMANDS_PER_SECOND: usize = 16;
 
 /// A key ring of fixed capacity that needs no allocator, for microcontrollers.
@@ -26,6 +26,18 @@ pub enum FixedKeyRing<const TOPICS: usize, const PEERS: usize, const OPENED: usi
 impl<const TOPICS: usize, const PEERS: usize, const OPENED: usize> FixedKeyRing<TOPICS, PEERS, OPENED> {
     /// The longest filter of a rule on the age of messages, in bytes.
     pub const MAX_FILTER_LEN: usize = MAX_FILTER_LEN;
+
+    /// Bytes of the longest state that a client with this key ring saves: what a store in flash makes room for.
+    pub const MAX_STATE_LEN: usize = {
+        let frame = 7 + 1 + 32;
+        let identity = 1 + 18 + 1 + 1 + 34 + 34;
+        let options = 1 + 1 + 9 + 9 + 9 + 1;
+        let ages = 3 + AGE_RULES * (1 + 2 + MAX_FILTER_LEN + 9);
+        let topics = 3 + TOPICS * (1 + 17 + 34 + 34 + 9);
+        let peers = 3 + PEERS * (1 + 17 + 34);
+        let order = 1 + 1 + 9 + 2 + COMMANDS_PER_SECOND * 17;
+        frame + identity + options + ages + topics + peers + order
+    };
 }
 
 impl<const TOPICS: usize, const PEERS: usize, const OPENED: usize> KeyRing for FixedKeyRing<TOPICS, PEERS, OPENED> {}

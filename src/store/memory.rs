@@ -1,11 +1,14 @@
 use super::{Snapshot, Store, StoreError};
 use alloc::vec::Vec;
 use core::fmt;
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 /// Keeps the state in memory, where it is gone with the program. Wiped on drop, never printed.
 #[derive(Clone, Default)]
 pub struct MemoryStore(Option<Zeroizing<Vec<u8>>>);
+
+// By its only field.
+impl ZeroizeOnDrop for MemoryStore {}
 
 impl MemoryStore {
     /// A store with nothing in it.
