@@ -177,6 +177,12 @@ impl ControlTopic {
     }
 }
 
+impl AsRef<str> for ControlTopic {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
 impl fmt::Display for ControlTopic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -114,6 +114,12 @@ impl<'a> Topic<'a> {
     }
 }
 
+impl AsRef<str> for Topic<'_> {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
 impl fmt::Debug for Topic<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Topic").field(&self.as_str()).finish()

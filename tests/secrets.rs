@@ -410,6 +410,7 @@ fn every_error_is_a_sentence_of_its_own() {
         OpenError::Refused(Refusal::NotAuthentic),
         OpenError::Full(Full::Topics),
         OpenError::Store(StoreError::InUse),
+        OpenError::ClockBehind { ahead: 4711 },
     ];
     let sealing = [
         SealError::Name(NameError::Wildcard),

@@ -1,5 +1,5 @@
 use super::Client;
-#[cfg(feature = "std")]
+#[cfg(feature = "alloc")]
 use super::{AnyClock, AnyStore};
 #[cfg(feature = "alloc")]
 use crate::key_ring::GrowableKeyRing;
@@ -15,6 +15,8 @@ use crate::{
     store::{Store, StoreError},
     time::{Clock, Timestamp},
 };
+#[cfg(feature = "alloc")]
+use alloc::boxed::Box;
 use core::fmt;
 
 /// A client in the making: its identity, and what it has from the start.
@@ -94,7 +96,7 @@ impl<R: KeyRing> ClientBuilder<R> {
         Ok(self)
     }
 
-    /// Makes the client, and stores its state.
+    /// Makes the client from a store and a clock of any type, and stores its state.
     ///
     /// # Errors
     ///
@@ -111,15 +113,29 @@ impl<R: KeyRing> ClientBuilder<R> {
     }
 }
 
-#[cfg(feature = "std")]
+#[cfg(feature = "alloc")]
 impl ClientBuilder<GrowableKeyRing> {
     /// Makes the client, with the system's clock, and stores its state.
     ///
     /// # Errors
     ///
     /// Those of [`create_with`](Self::create_with).
+    #[cfg(feature = "std")]
     pub fn create(self, store: impl Store + Send + Sync + 'static) -> Result<Client, CreateError> {
-        self.create_with(alloc::boxed::Box::new(store) as AnyStore, alloc::boxed::Box::new(SystemClock) as AnyClock)
+        self.create_with_clock(store, SystemClock)
+    }
+
+    /// Makes the client, with a clock of the caller's, and stores its state.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`create_with`](Self::create_with).
+    pub fn create_with_clock(
+        self,
+        store: impl Store + Send + Sync + 'static,
+        clock: impl Clock + Send + Sync + 'static,
+    ) -> Result<Client, CreateError> {
+        self.create_with(Box::new(store) as AnyStore, Box::new(clock) as AnyClock)
     }
 }
 
@@ -135,15 +151,27 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`LoadError`]
+    /// [`LoadError`]; the store is as it was.
     #[cfg(feature = "std")]
     pub fn load(store: impl Store + Send + Sync + 'static) -> Result<Self, LoadError> {
-        Self::load_with(alloc::boxed::Box::new(store) as AnyStore, alloc::boxed::Box::new(SystemClock) as AnyClock)
+        Self::load_with_clock(store, SystemClock)
+    }
+
+    /// Takes up a client from its stored state, with a clock of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`]; the store is as it was.
+    pub fn load_with_clock(
+        store: impl Store + Send + Sync + 'static,
+        clock: impl Clock + Send + Sync + 'static,
+    ) -> Result<Self, LoadError> {
+        Self::load_with(Box::new(store) as AnyStore, Box::new(clock) as AnyClock)
     }
 }
 
 impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
-    /// Takes up a client from its stored state.
+    /// Takes up a client from its stored state, with a store and a clock of any type.
     ///
     /// # Errors
     ///

@@ -34,8 +34,8 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         }
         let now = self.time.now();
         let own_clock = self.time.own_clock();
-        if let Some(now) = own_clock {
-            self.check_ahead(now, sent)?;
+        if let Some(ahead) = own_clock.and_then(|now| self.too_far_ahead(now, sent)) {
+            return Err(OpenError::ClockBehind { ahead });
         }
         if let Some(now) = now {
             // On a device without a clock it is at least so late.

@@ -138,7 +138,9 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         let max_age = self.state.max_age(topic);
         let age = match now {
             Some(now) => {
-                self.check_ahead(now, header.sent)?;
+                if let Some(ahead) = self.too_far_ahead(now, header.sent) {
+                    return Err(Refusal::FromTheFuture { ahead }.into());
+                }
                 Some(check_age(now, header.sent, max_age)?)
             }
             None => None,
@@ -184,10 +186,10 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         })
     }
 
-    /// `t <= now + max_ahead`
-    pub(super) fn check_ahead(&self, now: Timestamp, sent: Timestamp) -> Result<(), Refusal> {
+    /// How many seconds a time is ahead, if that is more than the client allows.
+    pub(super) fn too_far_ahead(&self, now: Timestamp, sent: Timestamp) -> Option<u64> {
         let ahead = sent.seconds_since(now);
-        if ahead > self.state.options.max_ahead { Err(Refusal::FromTheFuture { ahead }) } else { Ok(()) }
+        (ahead > self.state.options.max_ahead).then_some(ahead)
     }
 
     /// Finds the key, decrypts the body and checks the signature.
@@ -331,6 +333,10 @@ impl Buffers<'_> {
 }
 
 /// Why what arrived was not opened: the caller's mistake, the sender's, or a local resource. Nothing has changed.
+///
+/// [`Refused`](Self::Refused) is final: a transport acknowledges what was refused, or it would be delivered again for
+/// ever. Any other error may pass, so that a transport which can leaves the delivery unacknowledged: a command that
+/// met it is not lost then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -343,10 +349,16 @@ pub enum OpenError {
     },
     /// What arrived is not acceptable. Drop it and go on.
     Refused(Refusal),
-    /// A command is authentic, and the key ring has no room for what it brings.
+    /// A command is authentic, and the key ring has no room for what it brings. After [`Full::Commands`] only a later
+    /// command helps.
     Full(Full),
-    /// A command is authentic, and its result could not be stored. It can be delivered again.
+    /// A command is authentic, and its result could not be stored.
     Store(StoreError),
+    /// A command is authentic, and comes from the future: this client's clock is behind, or its key server's is ahead.
+    ClockBehind {
+        /// Seconds from now, more than [`max_ahead`](crate::Options::max_ahead).
+        ahead: u64,
+    },
 }
 
 /// Why something that arrived is not acceptable.
@@ -362,7 +374,7 @@ pub enum Refusal {
         /// Seconds that are allowed.
         max_age: u64,
     },
-    /// It was sent in the future.
+    /// The message was sent in the future.
     FromTheFuture {
         /// Seconds from now.
         ahead: u64,
@@ -414,6 +426,9 @@ impl fmt::Display for OpenError {
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Full(full) => write!(f, "the command cannot be applied: {full}"),
             Self::Store(error) => write!(f, "the command was not applied, because it could not be stored: {error}"),
+            Self::ClockBehind { ahead } => {
+                write!(f, "the command was sent {ahead} s in the future: set this device's clock, or the key server's")
+            }
         }
     }
 }
@@ -441,7 +456,7 @@ impl fmt::Display for Refusal {
                 write!(f, "signed by the unknown client {signer}: have the key server send its public key")
             }
             Self::BadSignature(signer) => write!(f, "not signed by client {signer}, whose name it bears"),
-            Self::Repeated => f.write_str("replayed: an equal one was accepted before"),
+            Self::Repeated => f.write_str("accepted before: this is a replay, or a second delivery"),
             Self::BeyondReplayMemory => f.write_str(
                 "too late to be told from a replay: the memory of opened messages does not reach back so far",
             ),
