@@ -1,0 +1,480 @@
+//! What a client must do, written from section 5 of the protocol page and to be checked against it by eye.
+
+use crate::{
+    cast,
+    command::{Command, decode},
+    wire::siv_open,
+    wire::{Key, Name, Tag, control_topic, derive_topic_key, filter_matches, seal, seal_signed, short_hash, sign},
+};
+use e4::{
+    AppliedCommand, ClientId, ClockReading, CommandError, Full, MaxAge, NameError, OpenError, Options, Refusal,
+    Repeated, SealError, SetMaxAgeError, StoreError, Timestamp, TopicHash,
+};
+use std::collections::BTreeMap;
+
+/// How long a previous key opens messages, in seconds, whichever way the clock went.
+const TRANSITION: u64 = 3600;
+/// What a store that does not work answers.
+pub(crate) const STORE_FAILS: StoreError = StoreError::Other("the disk is full");
+
+/// Everything that survives a restart.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct State {
+    pub(crate) keys: OwnKeys,
+    pub(crate) options: Options,
+    /// In the order in which they were first set.
+    pub(crate) ages: Vec<(String, MaxAge)>,
+    pub(crate) topics: BTreeMap<Name, Entry>,
+    pub(crate) peers: BTreeMap<Name, Key>,
+    /// The newest second of which a command was accepted, and the commands accepted of it.
+    pub(crate) newest: Option<(u64, Vec<Tag>)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum OwnKeys {
+    Symmetric(Key),
+    PublicKey { seed: Key, c2: Key },
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Entry {
+    pub(crate) key: Key,
+    /// The key before, and when it was replaced.
+    pub(crate) previous: Option<(Key, u64)>,
+}
+
+/// How much a client has room for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) topics: usize,
+    pub(crate) peers: usize,
+    pub(crate) opened_messages: usize,
+    pub(crate) age_rules: usize,
+    pub(crate) filter_len: usize,
+    pub(crate) commands_of_a_second: usize,
+}
+
+pub(crate) struct Model {
+    pub(crate) state: State,
+    /// What the store holds.
+    pub(crate) saved: State,
+    room: Room,
+    /// Opened messages. Gone after a restart.
+    opened: Vec<OpenedMessage>,
+    /// Messages of this second or older are refused. Gone after a restart.
+    floor: Option<u64>,
+    /// The time learned from a command, and the uptime then. Gone after a restart.
+    learned: Option<(u64, u64)>,
+    /// The store still holds keys that were erased; when it was last told to save.
+    save_tried: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct OpenedMessage {
+    sent: u64,
+    topic: String,
+    tag: Tag,
+    signer: Option<Name>,
+}
+
+/// The surroundings of one step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) clock: ClockReading,
+    pub(crate) store_works: bool,
+}
+
+/// What opening brings, in full.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Outcome {
+    Message { payload: Vec<u8>, sent: u64, age: Option<u64>, signer: Option<Name>, previous_key: bool, repeated: bool },
+    Command(AppliedCommand),
+}
+
+impl Model {
+    pub(crate) fn new(state: State, room: Room) -> Self {
+        let saved = state.clone();
+        Self { state, saved, room, opened: Vec::new(), floor: None, learned: None, save_tried: None }
+    }
+
+    pub(crate) fn restart(&mut self, at: Moment) {
+        *self = Self::new(self.saved.clone(), self.room);
+        self.erase_in_passing(at);
+    }
+
+    /// The time, if it is known: a device without a clock counts on by its uptime from what it learned.
+    pub(crate) fn now(&self, clock: ClockReading) -> Option<u64> {
+        match (clock, self.learned) {
+            (ClockReading::Time(now), _) => Some(now.as_unix()),
+            (ClockReading::Uptime(uptime), Some((time, then))) => {
+                Some(time.saturating_add(uptime.saturating_sub(then)))
+            }
+            (ClockReading::Uptime(_), None) => None,
+        }
+    }
+
+    // Opening a message.
+
+    pub(crate) fn open(&mut self, topic: &str, wire: &[u8], at: Moment) -> Result<Outcome, OpenError> {
+        check_name(topic)?;
+        self.erase_in_passing(at);
+        if topic == control_topic(&cast::CLIENT) {
+            return self.open_command(wire, at).map(Outcome::Command);
+        }
+        self.open_message(topic, wire, at)
+    }
+
+    fn open_message(&mut self, topic: &str, wire: &[u8], at: Moment) -> Result<Outcome, OpenError> {
+        let now = self.now(at.clock);
+
+        // 1. length
+        let parts = self.split(wire).ok_or(Refusal::TooShort)?;
+
+        // 2. time
+        let max_age = self.max_age(topic);
+        if let Some(now) = now {
+            let ahead = parts.sent.saturating_sub(now);
+            if ahead > self.state.options.max_ahead {
+                return Err(Refusal::FromTheFuture { ahead }.into());
+            }
+            check_not_too_old(now, parts.sent, max_age)?;
+        }
+
+        // 3. a key for the topic
+        let keys = self.keys_for(topic).ok_or(Refusal::NoTopicKey)?;
+
+        // 4. the cipher, under the current key and then under a previous one that has not expired
+        let open = |key| siv_open(key, parts.sent, &parts.tag, &parts.ciphertext);
+        let (payload, previous_key) = match (open(&keys.key), keys.previous) {
+            (Some(payload), _) => (payload, false),
+            (None, Some((key, replaced))) if now.is_some_and(|now| now.abs_diff(replaced) <= TRANSITION) => {
+                (open(&key).ok_or(Refusal::NotAuthentic)?, true)
+            }
+            (None, _) => return Err(Refusal::NotAuthentic.into()),
+        };
+
+        // 5. the signature: Ed25519 has one per key and text, which the model can make
+        if let Some(signer) = parts.signer {
+            let id = ClientId::from_bytes(signer);
+            let public = self.state.peers.get(&signer).ok_or(Refusal::UnknownSigner(id))?;
+            let seed = cast::seed(cast::seed_of_public(public).unwrap());
+            let (signed, signature) = wire.split_last_chunk::<64>().unwrap();
+            if sign(&seed, signed) != *signature {
+                return Err(Refusal::BadSignature(id).into());
+            }
+        }
+
+        // 6. replay
+        let message = OpenedMessage { sent: parts.sent, topic: topic.to_owned(), tag: parts.tag, signer: parts.signer };
+        let repeated = if max_age == MaxAge::Any { false } else { self.check_replay(message)? };
+
+        let age = now.map(|now| now.saturating_sub(parts.sent));
+        Ok(Outcome::Message { payload, sent: parts.sent, age, signer: parts.signer, previous_key, repeated })
+    }
+
+    /// Whether the message was opened before; an error where that is to be one, or cannot be known.
+    fn check_replay(&mut self, message: OpenedMessage) -> Result<bool, Refusal> {
+        if self.floor.is_some_and(|floor| message.sent <= floor) {
+            return Err(Refusal::BeyondReplayMemory);
+        }
+        if self.opened.contains(&message) {
+            return match self.state.options.repeated {
+                Repeated::Refuse => Err(Refusal::Repeated),
+                Repeated::Report => Ok(true),
+            };
+        }
+        self.opened.push(message);
+        if self.opened.len() > self.room.opened_messages {
+            let oldest = self.opened.iter().map(|message| message.sent).min().unwrap();
+            self.opened.retain(|message| message.sent != oldest);
+            self.refuse_sent_until(oldest);
+        }
+        Ok(false)
+    }
+
+    pub(crate) fn refuse_sent_until(&mut self, second: u64) {
+        self.floor = self.floor.max(Some(second));
+    }
+
+    fn split(&self, wire: &[u8]) -> Option<Parts> {
+        let part = |range: core::ops::Range<usize>| wire.get(range).unwrap().to_vec();
+        let sent = |wire: &[u8]| u64::from_le_bytes(wire[..8].try_into().unwrap());
+        let name = |bytes: Vec<u8>| -> Name { bytes.try_into().unwrap() };
+        match self.state.keys {
+            OwnKeys::Symmetric(_) => (wire.len() >= 24).then(|| Parts {
+                sent: sent(wire),
+                signer: None,
+                tag: name(part(8..24)),
+                ciphertext: part(24..wire.len()),
+            }),
+            OwnKeys::PublicKey { .. } => (wire.len() >= 104).then(|| Parts {
+                sent: sent(wire),
+                signer: Some(name(part(8..24))),
+                tag: name(part(24..40)),
+                ciphertext: part(40..wire.len() - 64),
+            }),
+        }
+    }
+
+    /// The rule for the topic itself, or the first whose filter matches, or what holds for all.
+    fn max_age(&self, topic: &str) -> MaxAge {
+        let ages = &self.state.ages;
+        let exact = ages.iter().find(|(filter, _)| filter == topic);
+        let matching = || ages.iter().find(|(filter, _)| filter_matches(filter, topic));
+        exact.or_else(matching).map_or(self.state.options.max_age, |(_, age)| *age)
+    }
+
+    /// The topic's own keys, or those derived from the keys of the closest subtree around it.
+    pub(crate) fn keys_for(&self, topic: &str) -> Option<Entry> {
+        if let Some(entry) = self.state.topics.get(&short_hash(topic)) {
+            return Some(entry.clone());
+        }
+        let subtree = |(filter, levels): (String, Vec<&str>)| {
+            let Entry { key, previous } = self.state.topics.get(&short_hash(&filter))?;
+            let previous = previous.map(|(key, replaced)| (derive_topic_key(&key, &levels), replaced));
+            Some(Entry { key: derive_topic_key(key, &levels), previous })
+        };
+        subtrees_around(topic).into_iter().find_map(subtree)
+    }
+
+    // Opening a command.
+
+    fn open_command(&mut self, wire: &[u8], at: Moment) -> Result<AppliedCommand, OpenError> {
+        // 1. length, cipher; nothing longer than the longest command is one
+        if wire.len() < 24 {
+            return Err(Refusal::TooShort.into());
+        }
+        let sent = u64::from_le_bytes(wire[..8].try_into().unwrap());
+        let tag: Tag = wire[8..24].try_into().unwrap();
+        if wire.len() > 24 + 65 {
+            return Err(Refusal::NotAuthentic.into());
+        }
+        let body = siv_open(&self.command_key(), sent, &tag, &wire[24..]).ok_or(Refusal::NotAuthentic)?;
+
+        // 2. order
+        let of_this_second = match &self.state.newest {
+            Some((newest, _)) if sent < *newest => {
+                return Err(Refusal::Superseded { newest: Timestamp::from_unix(*newest) }.into());
+            }
+            Some((newest, accepted)) if sent == *newest => accepted.clone(),
+            _ => Vec::new(),
+        };
+        if of_this_second.contains(&tag) {
+            return Err(Refusal::Repeated.into());
+        }
+
+        // 3. time: a device that learned it from a command knows that it is at least so late, not that it is no later
+        if let ClockReading::Time(now) = at.clock
+            && let ahead = sent.saturating_sub(now.as_unix())
+            && ahead > self.state.options.max_ahead
+        {
+            return Err(OpenError::ClockBehind { ahead });
+        }
+        if let Some(now) = self.now(at.clock) {
+            check_not_too_old(now, sent, self.state.options.command_max_age)?;
+        }
+
+        // 4. completely or not at all, and stored first
+        let before = self.state.clone();
+        let is_full = of_this_second.len() >= self.room.commands_of_a_second;
+        self.state.newest = Some((sent, [of_this_second, vec![tag]].concat()));
+        // What a device without a clock knows of the time once it has accepted this.
+        let time_of_change = match at.clock {
+            ClockReading::Time(now) => now.as_unix(),
+            ClockReading::Uptime(_) => self.now(at.clock).map_or(sent, |now| now.max(sent)),
+        };
+        let applied = match self.apply(&body, time_of_change) {
+            Err(OpenError::Refused(refusal)) => Err(refusal.into()),
+            _ if is_full => Err(OpenError::Full(Full::Commands)),
+            applied => applied.and_then(|applied| self.save(at).map(|()| applied).map_err(OpenError::Store)),
+        };
+        match (&applied, at.clock) {
+            (Err(_), _) => self.state = before,
+            (Ok(_), ClockReading::Uptime(uptime)) => self.learned = Some((time_of_change, uptime)),
+            (Ok(_), ClockReading::Time(_)) => {}
+        }
+        applied
+    }
+
+    /// Changes the state as the command says. After an error it may be half changed.
+    fn apply(&mut self, body: &[u8], now: u64) -> Result<AppliedCommand, OpenError> {
+        let refused = |error| OpenError::Refused(Refusal::Command(error));
+        let wrong_mode = || refused(CommandError::WrongMode);
+        let command = decode(body).map_err(refused)?;
+        let state = &mut self.state;
+        match (command, state.keys) {
+            (Command::RemoveTopic(topic), _) => {
+                state.topics.remove(&topic);
+                Ok(AppliedCommand::RemoveTopic(TopicHash::from_bytes(topic)))
+            }
+            (Command::ResetTopics, _) => {
+                state.topics.clear();
+                Ok(AppliedCommand::ResetTopics)
+            }
+            (Command::SetTopicKey { key, topic }, _) => {
+                if topic == short_hash(&control_topic(&cast::CLIENT)) {
+                    return Err(refused(CommandError::ControlTopic));
+                }
+                let is_full = state.topics.len() >= self.room.topics;
+                match state.topics.get_mut(&topic) {
+                    Some(entry) if entry.key == key => {}
+                    Some(entry) => *entry = Entry { key, previous: Some((entry.key, now)) },
+                    None if is_full => return Err(OpenError::Full(Full::Topics)),
+                    None => {
+                        state.topics.insert(topic, Entry { key, previous: None });
+                    }
+                }
+                Ok(AppliedCommand::SetTopicKey(TopicHash::from_bytes(topic)))
+            }
+            (Command::SetClientKey(key), OwnKeys::Symmetric(_)) => {
+                state.keys = OwnKeys::Symmetric(key);
+                Ok(AppliedCommand::SetIdKey)
+            }
+            (Command::SetSigningKey(seed), OwnKeys::PublicKey { c2, .. }) => {
+                state.keys = OwnKeys::PublicKey { seed, c2 };
+                Ok(AppliedCommand::SetIdKey)
+            }
+            (Command::RemovePubKey(client), OwnKeys::PublicKey { .. }) => {
+                state.peers.remove(&client);
+                Ok(AppliedCommand::RemovePubKey(ClientId::from_bytes(client)))
+            }
+            (Command::ResetPubKeys, OwnKeys::PublicKey { .. }) => {
+                state.peers.clear();
+                Ok(AppliedCommand::ResetPubKeys)
+            }
+            (Command::SetPubKey { key, client }, OwnKeys::PublicKey { .. }) => {
+                if !state.peers.contains_key(&client) && state.peers.len() >= self.room.peers {
+                    return Err(OpenError::Full(Full::Peers));
+                }
+                state.peers.insert(client, key);
+                Ok(AppliedCommand::SetPubKey(ClientId::from_bytes(client)))
+            }
+            (Command::SetC2Key(c2), OwnKeys::PublicKey { seed, .. }) => {
+                state.keys = OwnKeys::PublicKey { seed, c2 };
+                Ok(AppliedCommand::SetC2Key)
+            }
+            (_, OwnKeys::Symmetric(_) | OwnKeys::PublicKey { .. }) => Err(wrong_mode()),
+        }
+    }
+
+    /// The key that commands come under.
+    pub(crate) fn command_key(&self) -> Key {
+        match self.state.keys {
+            OwnKeys::Symmetric(key) => key,
+            OwnKeys::PublicKey { seed, c2 } => {
+                cast::control_key_of(cast::seed_number(&seed).unwrap(), cast::c2_number(&c2).unwrap())
+            }
+        }
+    }
+
+    // What the application asks for.
+
+    pub(crate) fn seal(&self, topic: &str, payload: &[u8], at: Moment) -> Result<Vec<u8>, SealError> {
+        check_name(topic)?;
+        if topic == control_topic(&cast::CLIENT) {
+            return Err(SealError::ControlTopic);
+        }
+        let sent = self.now(at.clock).ok_or(SealError::TimeUnknown)?;
+        let key = self.keys_for(topic).ok_or(SealError::NoTopicKey)?.key;
+        Ok(match self.state.keys {
+            OwnKeys::Symmetric(_) => seal(&key, sent, payload),
+            OwnKeys::PublicKey { seed, .. } => seal_signed(&key, sent, &cast::CLIENT, &seed, payload),
+        })
+    }
+
+    pub(crate) fn set_options(&mut self, options: Options, at: Moment) -> Result<(), StoreError> {
+        let before = core::mem::replace(&mut self.state.options, options);
+        self.save(at).inspect_err(|_| self.state.options = before)
+    }
+
+    pub(crate) fn set_max_age(&mut self, filter: &str, age: MaxAge, at: Moment) -> Result<(), SetMaxAgeError> {
+        let before = self.state.ages.clone();
+        let ages = &mut self.state.ages;
+        let has_room = ages.len() < self.room.age_rules && filter.len() <= self.room.filter_len;
+        match ages.iter_mut().find(|(other, _)| other == filter) {
+            Some(rule) => rule.1 = age,
+            None if has_room => ages.push((filter.to_owned(), age)),
+            None => return Err(SetMaxAgeError::Full(Full::AgeRules)),
+        }
+        self.save(at).map_err(SetMaxAgeError::Store).inspect_err(|_| self.state.ages = before)
+    }
+
+    // Expired keys, and the store.
+
+    /// Erases every previous key that has expired, and stores that.
+    pub(crate) fn erase_expired(&mut self, at: Moment) -> Result<(), StoreError> {
+        let Some(now) = self.now(at.clock) else {
+            return Ok(());
+        };
+        if self.has_expired_keys(now) {
+            for entry in self.state.topics.values_mut() {
+                entry.previous = entry.previous.filter(|(_, replaced)| now.abs_diff(*replaced) <= TRANSITION);
+            }
+            self.save_tried = Some(now);
+        }
+        if self.save_tried.is_some() {
+            self.save_tried = Some(now);
+            self.save(at)?;
+        }
+        Ok(())
+    }
+
+    /// The same at the occasion of something else, which a store that fails does not hinder; it is tried again, once
+    /// a second.
+    fn erase_in_passing(&mut self, at: Moment) {
+        let Some(now) = self.now(at.clock) else {
+            return;
+        };
+        if self.has_expired_keys(now) || self.save_tried.is_some_and(|tried| tried != now) {
+            let _ = self.erase_expired(at);
+        }
+    }
+
+    fn has_expired_keys(&self, now: u64) -> bool {
+        let previous = |entry: &Entry| entry.previous;
+        self.state.topics.values().filter_map(previous).any(|(_, replaced)| now.abs_diff(replaced) > TRANSITION)
+    }
+
+    fn save(&mut self, at: Moment) -> Result<(), StoreError> {
+        if !at.store_works {
+            return Err(STORE_FAILS);
+        }
+        self.saved = self.state.clone();
+        self.save_tried = None;
+        Ok(())
+    }
+}
+
+struct Parts {
+    sent: u64,
+    signer: Option<Name>,
+    tag: Tag,
+    ciphertext: Vec<u8>,
+}
+
+fn check_name(topic: &str) -> Result<(), NameError> {
+    match topic {
+        "" => Err(NameError::Empty),
+        _ if topic.contains(['+', '#']) => Err(NameError::Wildcard),
+        _ => Ok(()),
+    }
+}
+
+fn check_not_too_old(now: u64, sent: u64, max_age: MaxAge) -> Result<(), Refusal> {
+    let age = now.saturating_sub(sent);
+    match max_age {
+        MaxAge::Seconds(max_age) if age > max_age => Err(Refusal::TooOld { age, max_age }),
+        MaxAge::Seconds(_) | MaxAge::Any => Ok(()),
+    }
+}
+
+/// The filters of the subtrees that cover a topic, the closest first, with the topic's levels below each.
+fn subtrees_around(topic: &str) -> Vec<(String, Vec<&str>)> {
+    let levels: Vec<&str> = topic.split('/').collect();
+    let below = |n: usize| (format!("{}/#", levels[..n].join("/")), levels[n..].to_vec());
+    let mut subtrees: Vec<_> = (1..=levels.len()).rev().map(below).collect();
+    if !topic.starts_with('$') {
+        subtrees.push(("#".to_owned(), levels));
+    }
+    subtrees
+}
