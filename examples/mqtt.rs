@@ -1,6 +1,7 @@
 //! The story of `quickstart` over a real broker: `cargo run --example mqtt -- localhost:1883`.
 //!
-//! How to link e4 into an MQTT client that you have already: `Device` is the link, `Mqtt` is the client, here rumqttc.
+//! How to link e4 into an MQTT client that you have already: `Device` is the link, `Mqtt` is the client, here rumqttc
+//! (package `rumqttc-v4-next`).
 //! Every line that is printed is checked as well; the program fails if one does not come out as it says.
 
 use core::error::Error;

@@ -1,4 +1,4 @@
-//! The client: seals, opens, and follows its key server (protocol page, section 5).
+//! The client: seals, opens, and follows its key server (protocol page, sections 5 to 9).
 
 mod builder;
 mod command;
@@ -115,6 +115,12 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         self.state.topics.iter().map(move |(topic, entry)| (topic, replaced(entry)))
     }
 
+    /// Whether the client has a key for a topic: its own, or that of a subtree around it.
+    #[must_use]
+    pub fn has_key_for(&self, topic: &Topic<'_>) -> bool {
+        self.find_entry(topic).is_some()
+    }
+
     /// The peers whose public keys the client has.
     pub fn peers(&self) -> impl Iterator<Item = (&ClientId, &VerifyingKey)> {
         self.state.peers.iter()
@@ -154,7 +160,11 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     }
 
     /// Sets how old messages may be on the topics that a filter matches, and stores it. The rule of a topic itself goes
-    /// before those of filters; of several filters that match, the one set first counts.
+    /// before those of filters; of several filters that match, the longest one counts.
+    ///
+    /// # Security
+    ///
+    /// Where any age is allowed, a replay is not detected: compare [`Message::sent`] with that of the last message.
     ///
     /// # Errors
     ///
@@ -173,6 +183,23 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
             return Err(SetMaxAgeError::Store(error));
         }
         Ok(())
+    }
+
+    /// Takes the rule of a filter back, and stores that. There may be none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: it could not be stored, and the rule stays.
+    pub fn remove_max_age(&mut self, filter: &TopicFilter<'_>) -> Result<(), StoreError> {
+        let filter = filter.as_str();
+        let Some(old) = self.state.ages.iter().find_map(|(other, age)| (other == filter).then_some(age)) else {
+            return Ok(());
+        };
+        self.state.ages.remove(filter);
+        self.save(&Change::NONE).inspect_err(|_| {
+            // There is room: it was there a moment ago.
+            let _ = self.state.ages.set(filter, old);
+        })
     }
 
     /// From now on refuses messages that were sent in this second or earlier.
@@ -228,7 +255,8 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
 
     /// Stores the state as it will be after a change.
     fn save(&mut self, change: &Change) -> Result<(), StoreError> {
-        self.store.save(&Snapshot::new(&Changed { state: &self.state, change }))?;
+        let changed = Changed { state: &self.state, change };
+        self.store.save(&Snapshot::new(self.state.identity.id(), &changed))?;
         self.unsaved_since = None;
         Ok(())
     }

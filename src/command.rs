@@ -79,6 +79,18 @@ impl Command {
         Self::SetTopicKey { topic: *topic.hash(), key }
     }
 
+    /// The command that takes the key of a topic away.
+    #[must_use]
+    pub fn remove_topic(topic: &Topic<'_>) -> Self {
+        Self::RemoveTopic(*topic.hash())
+    }
+
+    /// The command that takes the key of a subtree away.
+    #[must_use]
+    pub fn remove_subtree(subtree: &Subtree<'_>) -> Self {
+        Self::RemoveTopic(*subtree.hash())
+    }
+
     /// The command that gives a client the key of a subtree.
     #[must_use]
     pub fn set_subtree_key(subtree: &Subtree<'_>, key: &SubtreeKey) -> Self {

@@ -1,4 +1,4 @@
-//! Filters: what one subscribes to (protocol page, section 6; MQTT 5 section 4.7).
+//! Filters: what one subscribes to (protocol page, section 10; MQTT 5 section 4.7).
 
 use crate::{
     names::{NameError, TopicHash},
@@ -51,6 +51,12 @@ impl<'a> TopicFilter<'a> {
     #[must_use]
     pub fn into_owned(self) -> TopicFilter<'static> {
         TopicFilter(self.0.into_owned())
+    }
+}
+
+impl fmt::Display for TopicFilter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -140,6 +146,12 @@ impl<'a> Subtree<'a> {
             return Ok(None);
         }
         rest.strip_prefix('/').map(Some).ok_or(NameError::NotCovered)
+    }
+}
+
+impl fmt::Display for Subtree<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

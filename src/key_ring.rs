@@ -81,8 +81,8 @@ pub enum Full {
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Topics => "there is no room for the key of another topic: remove one, or use a larger key ring",
-            Self::Peers => "there is no room for the key of another peer: remove one, or use a larger key ring",
+            Self::Topics => "there is no room for the key of another topic: have the key server remove one, or use a larger key ring",
+            Self::Peers => "there is no room for the key of another peer: have the key server remove one, or use a larger key ring",
             Self::AgeRules => {
                 "there is no room for this rule on the age of messages: remove one, or shorten its filter"
             }

@@ -32,7 +32,8 @@
 //! [control topic](Client::control_topic) are commands of the key server, which give it topic keys, rotate them and take
 //! them away. The key server, a script or a test makes these with [`controller::Recipient`]. In symmetric mode a client
 //! shares a [`ClientKey`] with the key server; in public-key mode it has a [`SigningKey`], signs its messages, and knows
-//! the public keys of its peers. A whole namespace of topic keys can be derived from one [`RootKey`], and the key of a
+//! the public keys of its peers. (In names and on the protocol page the key server is also called C2, for command and
+//! control.) A whole namespace of topic keys can be derived from one [`RootKey`], and the key of a
 //! [`Subtree`] such as `plant/7/#` opens every topic below it.
 //!
 //! The crate does no I/O but for its [`FileStore`]: it goes between an application and whatever client it has for MQTT,
@@ -46,8 +47,9 @@
 //! | into a slice of the caller's | [`Client::seal_into`] | [`Client::open_into`] | nothing |
 //! | into a new `Vec` | [`Client::seal`] | [`Client::open`] | `alloc` |
 //!
-//! A sealed message is [`SYMMETRIC_OVERHEAD`] or [`SIGNED_OVERHEAD`] bytes longer than its payload. Through a [`Topic`]
-//! that was made once, neither hashes a topic nor allocates.
+//! A sealed message is [`SYMMETRIC_OVERHEAD`] or [`SIGNED_OVERHEAD`] bytes longer than its payload. With a [`Topic`] that
+//! was made once, a topic that has a key of its own is not hashed again; and [`Client::seal_in_place`] and
+//! [`Client::seal_into`] do not allocate, nor does opening with a [`FixedKeyRing`].
 //!
 //! # Features
 //!
@@ -74,27 +76,30 @@ extern crate alloc;
 #[cfg_attr(test, macro_use)]
 extern crate std;
 
-// Layers only look down: nothing knows what stands below it in this list.
+// Layers only look down: a module knows those above it in this list.
 mod bytes;
 mod siv;
 
-mod keys;
 mod names;
 
-mod filter;
+mod keys;
 mod time;
 mod topic;
 
+mod filter;
+
 mod tree;
 
-mod command;
 mod message;
 
-mod key_ring;
+mod command;
+
 mod replay;
 
-mod state;
+mod key_ring;
 mod store;
+
+mod state;
 
 mod client;
 pub mod controller;
@@ -112,7 +117,6 @@ pub use keys::{
 };
 pub use message::{Mode, SIGNED_OVERHEAD, SYMMETRIC_OVERHEAD};
 pub use names::{ClientId, ControlTopic, NameError, TopicHash};
-pub use rand_core;
 pub use state::{Identity, Options, Repeated, StateError};
 #[cfg(feature = "std")]
 pub use store::FileStore;
@@ -123,6 +127,12 @@ pub use store::{Snapshot, Store, StoreError};
 pub use time::SystemClock;
 pub use time::{Clock, ClockReading, Timestamp};
 pub use topic::{AsTopic, Topic};
+
+// Their types are in public signatures.
+#[cfg(feature = "getrandom")]
+pub use getrandom;
+pub use rand_core;
+pub use zeroize;
 
 /// The pages of the project.
 #[cfg(any(doc, doctest))]

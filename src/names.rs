@@ -99,7 +99,7 @@ identifier! {
 }
 
 impl ClientId {
-    /// The id of a client with this name.
+    /// The id of a client with this name, which is hashed as it is: spaces and case count.
     ///
     /// # Errors
     ///
@@ -220,9 +220,9 @@ pub enum NameError {
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Empty => "the name is empty: give at least one character",
-            Self::TooLong => "the topic is longer than the 65,535 bytes that MQTT allows: shorten it",
-            Self::NullCharacter => "the topic has the character U+0000, which MQTT forbids: remove it",
+            Self::Empty => "the text is empty: give at least one character",
+            Self::TooLong => "the topic or filter is longer than the 65,535 bytes that MQTT allows: shorten it",
+            Self::NullCharacter => "the topic or filter has the character U+0000, which MQTT forbids: remove it",
             Self::Wildcard => {
                 "the topic has a wildcard (+ or #): messages are sealed and opened under the full name of a topic"
             }
@@ -230,8 +230,12 @@ impl fmt::Display for NameError {
                 "the filter has a misplaced wildcard: + and # must fill a level, and # must be the last one"
             }
             Self::NotASubtree => "the filter has no key: only # and filters that end in /# without any + have one",
-            Self::NotCovered => "the topic is not in this subtree: derive it from the key of a subtree that covers it",
-            Self::NotHexadecimal => "the id is not written as 32 hexadecimal digits: check that it was copied whole",
+            Self::NotCovered => {
+                "this does not lie in the subtree: derive its key from that of a subtree that covers it"
+            }
+            Self::NotHexadecimal => {
+                "the id or hash is not written as 32 hexadecimal digits: check that it was copied whole"
+            }
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The state of a client (protocol page, section 5), and what a command changes in it.
+//! The state of a client (protocol page, sections 5 to 7), and what a command changes in it.
 
 mod encoding;
 
@@ -106,6 +106,13 @@ impl IdentityKeys {
 impl ZeroizeOnDrop for Identity {}
 
 /// The limits that a client holds messages and commands against. Stored with its state.
+///
+/// ```
+/// use e4::{MaxAge, Options};
+///
+/// let mut options = Options::default();
+/// options.max_age = MaxAge::Seconds(60);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
@@ -319,14 +326,17 @@ impl<R: KeyRing> State<R> {
         replaced().min().zip(replaced().max())
     }
 
-    /// How old a message on the topic may be: the rule of the topic itself, or the first rule whose filter matches, or
-    /// what the options say.
+    /// How old a message on the topic may be: the rule of the topic itself, or that of the longest filter that matches,
+    /// or what the options say.
     pub(crate) fn max_age(&self, topic: &Topic<'_>) -> MaxAge {
         let name = topic.as_str();
         self.ages
             .iter()
             .find(|(filter, _)| *filter == name)
-            .or_else(|| self.ages.iter().find(|(filter, _)| crate::filter::matches(filter, name)))
+            .or_else(|| {
+                let matching = self.ages.iter().filter(|(filter, _)| crate::filter::matches(filter, name));
+                matching.max_by_key(|(filter, _)| filter.len())
+            })
             .map_or(self.options.max_age, |(_, max_age)| max_age)
     }
 }

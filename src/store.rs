@@ -10,6 +10,7 @@ pub use file::FileStore;
 #[cfg(feature = "alloc")]
 pub use memory::MemoryStore;
 
+use crate::names::ClientId;
 use core::fmt;
 
 /// Keeps the encoded state of one client.
@@ -18,7 +19,8 @@ use core::fmt;
 /// power. On a microcontroller a store writes to flash; [`MemoryStore`] is for tests and for clients that are made anew
 /// at every start; [`FileStore`] is for everything with a file system.
 pub trait Store {
-    /// Calls `read` with the bytes that were saved last.
+    /// Calls `read` once, with all of the bytes that were saved last, in one piece. A store without a heap keeps a buffer
+    /// for them: [`FixedKeyRing::MAX_STATE_LEN`](crate::FixedKeyRing::MAX_STATE_LEN) says how long.
     ///
     /// # Errors
     ///
@@ -59,7 +61,10 @@ impl<S: Store + ?Sized> Store for &mut S {
 
 /// The encoded state of a client, piece by piece, so that it needs no buffer of its size. It holds all of the client's
 /// secrets.
-pub struct Snapshot<'a>(&'a dyn Encode);
+pub struct Snapshot<'a> {
+    client: &'a ClientId,
+    state: &'a dyn Encode,
+}
 
 /// Takes the next piece of an encoded state.
 pub(crate) type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), StoreError> + 'a;
@@ -70,8 +75,14 @@ pub(crate) trait Encode {
 }
 
 impl<'a> Snapshot<'a> {
-    pub(crate) fn new(state: &'a dyn Encode) -> Self {
-        Self(state)
+    pub(crate) fn new(client: &'a ClientId, state: &'a dyn Encode) -> Self {
+        Self { client, state }
+    }
+
+    /// The client whose state this is.
+    #[must_use]
+    pub fn client(&self) -> &ClientId {
+        self.client
     }
 
     /// Calls `sink` with one piece after the other, from a byte to a few dozen each.
@@ -80,7 +91,7 @@ impl<'a> Snapshot<'a> {
     ///
     /// The error of `sink`, which is not called again after one.
     pub fn write_to(&self, sink: &mut Sink<'_>) -> Result<(), StoreError> {
-        self.0.encode_to(sink)
+        self.state.encode_to(sink)
     }
 
     /// The number of bytes, found by encoding once.
@@ -128,6 +139,8 @@ pub enum StoreError {
     InUse,
     /// The state is not sealed under this storage key for this client, or it is damaged.
     NotAuthentic,
+    /// The store is for another client.
+    OtherClient,
     /// The state is longer than the place for it, of so many bytes.
     TooLong(usize),
     /// A file could not be written or read.
@@ -154,7 +167,16 @@ impl fmt::Display for StoreError {
             ),
             Self::TooLong(room) => write!(f, "the state is longer than the {room} bytes that there is room for"),
             #[cfg(feature = "std")]
-            Self::File { action, kind } => write!(f, "could not {action}: {kind}"),
+            Self::File { action, kind } => match kind {
+                std::io::ErrorKind::NotFound => {
+                    write!(f, "could not {action}: its folder does not exist, or the path is wrong")
+                }
+                std::io::ErrorKind::PermissionDenied => {
+                    write!(f, "could not {action}: this user needs the right to write the folder and the files in it")
+                }
+                _ => write!(f, "could not {action}: {kind}"),
+            },
+            Self::OtherClient => f.write_str("the store is for another client: check the client id that it was given"),
             Self::Other(reason) => f.write_str(reason),
         }
     }

@@ -1,4 +1,4 @@
-//! Time: what the wire carries, what a device knows (protocol page, sections 1 and 5).
+//! Time: what the wire carries, what a device knows (protocol page, sections 1 and 8).
 
 use core::fmt;
 
@@ -43,7 +43,9 @@ impl Timestamp {
         self.0.abs_diff(other.0)
     }
 
-    pub(crate) const fn plus(self, seconds: u64) -> Self {
+    /// So many seconds later.
+    #[must_use]
+    pub const fn plus(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds))
     }
 }

@@ -1,4 +1,4 @@
-//! Topics: what one publishes to (protocol page, sections 1 and 6).
+//! Topics: what one publishes to (protocol page, sections 1 and 10).
 
 use crate::names::{ControlTopic, EnclosingHasher, NameError, TopicHash};
 use core::fmt;
@@ -111,6 +111,26 @@ impl<'a> Topic<'a> {
             hashed = end;
             Some((hash, end.checked_add(1).and_then(|below| name.get(below..))))
         }))
+    }
+}
+
+impl PartialEq for Topic<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Topic<'_> {}
+
+impl core::hash::Hash for Topic<'_> {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Display for Topic<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

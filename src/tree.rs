@@ -1,4 +1,4 @@
-//! Topic keys from one secret (protocol page, section 6).
+//! Topic keys from one secret (protocol page, section 10).
 //!
 //! ```text
 //! root key ── epoch ──> key of # ── "plant" ──> key of plant/# ── "7" ──> key of plant/7/#

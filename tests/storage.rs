@@ -263,3 +263,57 @@ fn a_missing_state_and_an_unreadable_one_are_told_apart() {
     fs::create_dir(&is_a_folder).unwrap();
     assert!(matches!(load_error(&is_a_folder), LoadError::Store(StoreError::File { .. })));
 }
+
+#[test]
+fn a_client_is_made_at_its_first_start_and_taken_up_at_every_later_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let start = |identity| Client::builder(identity).load_or_create(FileStore::new(&path));
+    let mut client = start(symmetric()).unwrap();
+    let recipient = Recipient::symmetric(id(), &ClientKey::from_bytes(&[1; 32]).unwrap());
+    let command = Command::set_topic_key(&Topic::new("a").unwrap(), key(5));
+    client.open(client.control_topic(), recipient.seal(&command, Timestamp::now()).unwrap().as_bytes()).unwrap();
+    drop(client);
+    assert!(start(symmetric()).unwrap().has_key_for(&Topic::new("a").unwrap()));
+
+    let other = Identity::symmetric(ClientId::from_name("pump-8").unwrap(), ClientKey::from_bytes(&[1; 32]).unwrap());
+    assert_eq!(start(other).unwrap_err(), CreateError::OtherClient(id()));
+    fs::write(&path, b"e4state, but not really").unwrap();
+    assert_eq!(start(symmetric()).unwrap_err(), CreateError::State(StateError::Damaged));
+    assert_eq!(fs::read(&path).unwrap(), b"e4state, but not really");
+}
+
+#[test]
+fn a_sealed_store_takes_the_state_of_its_own_client_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let storage_key = StorageKey::from_bytes(&[0x33; 32]).unwrap();
+    let store = FileStore::sealed(&path, storage_key, ClientId::from_name("pump-8").unwrap());
+    assert_eq!(Client::builder(symmetric()).create(store).unwrap_err(), CreateError::Store(StoreError::OtherClient));
+    assert!(!path.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_state_is_locked_with_it_and_leads_to_it_after_a_save() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, link) = (folder.path().join("state"), folder.path().join("link"));
+    drop(Client::builder(symmetric()).create(FileStore::new(&path)).unwrap());
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let mut client = Client::load(FileStore::new(&link)).unwrap();
+    assert_eq!(load_error(&path), LoadError::Store(StoreError::InUse));
+    let mut options = Options::default();
+    options.max_ahead = 7;
+    client.set_options(options).unwrap();
+    drop(client);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(Client::load(FileStore::new(&path)).unwrap().options().max_ahead, 7);
+}
+
+#[test]
+fn a_path_that_names_no_file_is_refused() {
+    for path in ["", "/", ".."] {
+        let error = load_error(Path::new(path));
+        assert!(matches!(error, LoadError::Store(StoreError::File { .. })), "{path:?}: {error}");
+    }
+}

@@ -6,9 +6,9 @@ use crate::key_ring::GrowableKeyRing;
 #[cfg(feature = "std")]
 use crate::time::SystemClock;
 use crate::{
-    filter::TopicFilter,
+    filter::{Subtree, TopicFilter},
     key_ring::{AgeRules, Full, KeyRing, MaxAge, NoRoom, PreviousKey, Table, TopicEntry},
-    keys::{TopicKey, VerifyingKey},
+    keys::{SubtreeKey, TopicKey, VerifyingKey},
     message::Mode,
     names::{ClientId, TopicHash},
     state::{Change, Identity, Options, State, StateError, decode},
@@ -60,6 +60,15 @@ impl<R: KeyRing> ClientBuilder<R> {
         self.put_topic(topic, TopicEntry { key, previous: None })
     }
 
+    /// Puts in the key of a subtree.
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError::Full`]
+    pub fn subtree_key(self, subtree: &Subtree<'_>, key: &SubtreeKey) -> Result<Self, CreateError> {
+        self.topic_key(subtree.hash(), key.to_topic_key())
+    }
+
     /// Puts in the key of a topic or subtree, and the one it had before with the time at which it was replaced.
     ///
     /// # Errors
@@ -96,6 +105,26 @@ impl<R: KeyRing> ClientBuilder<R> {
         Ok(self)
     }
 
+    /// Takes up the client if the store holds its state, and makes it otherwise. What the builder has besides the
+    /// identity counts only when it is made.
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError::OtherClient`], [`CreateError::State`], [`CreateError::Store`]; the store is as it was.
+    pub fn load_or_create_with<S: Store, C: Clock>(
+        self,
+        mut store: S,
+        clock: C,
+    ) -> Result<Client<R, S, C>, CreateError> {
+        match read_state::<R>(&mut store) {
+            Ok(state) if state.identity.id() == self.state.identity.id() => Ok(Client::resume(state, store, clock)),
+            Ok(state) => Err(CreateError::OtherClient(*state.identity.id())),
+            Err(LoadError::Store(StoreError::Empty)) => self.create_with(store, clock),
+            Err(LoadError::Store(error)) => Err(CreateError::Store(error)),
+            Err(LoadError::State(error)) => Err(CreateError::State(error)),
+        }
+    }
+
     /// Makes the client from a store and a clock of any type, and stores its state.
     ///
     /// # Errors
@@ -115,6 +144,27 @@ impl<R: KeyRing> ClientBuilder<R> {
 
 #[cfg(feature = "alloc")]
 impl ClientBuilder<GrowableKeyRing> {
+    /// What a program does at every start: takes up the client if the store holds its state, and makes it otherwise.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+    /// # let client_key = e4::ClientKey::from_bytes(&[1; 32])?;
+    /// use e4::{Client, ClientId, FileStore, Identity};
+    ///
+    /// let identity = Identity::symmetric(ClientId::from_name("pump-7")?, client_key);
+    /// let device = Client::builder(identity).load_or_create(FileStore::new("/var/lib/pump-7/state"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load_or_create_with`](Self::load_or_create_with).
+    #[cfg(feature = "std")]
+    pub fn load_or_create(self, store: impl Store + Send + Sync + 'static) -> Result<Client, CreateError> {
+        self.load_or_create_with(Box::new(store) as AnyStore, Box::new(SystemClock) as AnyClock)
+    }
+
     /// Makes the client, with the system's clock, and stores its state.
     ///
     /// # Errors
@@ -149,6 +199,9 @@ impl Client {
 
     /// Takes up a client from its stored state, with the system's clock.
     ///
+    /// The memory of opened messages is empty then. An application that minds a second delivery of messages from before
+    /// calls [`refuse_sent_until`](Self::refuse_sent_until).
+    ///
     /// # Errors
     ///
     /// [`LoadError`]; the store is as it was.
@@ -177,11 +230,13 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     ///
     /// [`LoadError`]; the store is as it was.
     pub fn load_with(mut store: S, clock: C) -> Result<Self, LoadError> {
-        let mut decoded = Err(LoadError::Store(StoreError::Empty));
-        store.load(&mut |bytes| decoded = decode(bytes).map_err(LoadError::State)).map_err(LoadError::Store)?;
-        let mut client = Self::new(decoded?, store, clock);
+        Ok(Self::resume(read_state(&mut store)?, store, clock))
+    }
+
+    fn resume(state: State<R>, store: S, clock: C) -> Self {
+        let mut client = Self::new(state, store, clock);
         client.erase_in_passing();
-        Ok(client)
+        client
     }
 
     /// Ends the client and gives its store back.
@@ -189,6 +244,12 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     pub fn into_store(self) -> S {
         self.store
     }
+}
+
+fn read_state<R: KeyRing>(store: &mut impl Store) -> Result<State<R>, LoadError> {
+    let mut decoded = Err(LoadError::Store(StoreError::Empty));
+    store.load(&mut |bytes| decoded = decode(bytes).map_err(LoadError::State)).map_err(LoadError::Store)?;
+    decoded
 }
 
 impl<R: KeyRing> fmt::Debug for ClientBuilder<R> {
@@ -209,20 +270,30 @@ pub enum CreateError {
     WrongMode,
     /// The key ring has no room.
     Full(Full),
-    /// The state could not be stored.
+    /// The store could not be read or written.
     Store(StoreError),
+    /// The store holds the state of another client.
+    OtherClient(ClientId),
+    /// What the store holds is not a state that this client can take up.
+    State(StateError),
 }
 
 impl fmt::Display for CreateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Exists => f.write_str("there is a client's state here already: load it, or choose another place"),
+            Self::Exists => f.write_str(
+                "there is something here already: load it if it is this client's state, or choose another place",
+            ),
+            Self::OtherClient(id) => write!(f, "this is the state of client {id}: check the path and the name"),
             Self::ControlTopic => {
                 f.write_str("this is the client's own control topic, which takes commands only and has no topic key")
             }
-            Self::WrongMode => f.write_str("a symmetric client checks no signatures and takes no public keys"),
+            Self::WrongMode => f.write_str(
+                "a symmetric client checks no signatures: leave its peers out, or make it a public-key client",
+            ),
             Self::Full(full) => full.fmt(f),
-            Self::Store(error) => write!(f, "the new client could not be stored: {error}"),
+            Self::Store(error) => write!(f, "the client was not created: {error}"),
+            Self::State(error) => error.fmt(f),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 use zeroize::Zeroizing;
 
 impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
-    /// Opens, checks, stores and applies a command (protocol page, section 5).
+    /// Opens, checks, stores and applies a command (protocol page, section 6).
     pub(super) fn open_command(&mut self, message: &[u8]) -> Result<AppliedCommand, OpenError> {
         self.erase_in_passing();
         // A command looks like a symmetric message in both modes.

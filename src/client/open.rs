@@ -287,6 +287,9 @@ pub(super) fn check_age(now: Timestamp, sent: Timestamp, max_age: MaxAge) -> Res
     }
 }
 
+/// Seconds in ten years: no clock is so wrong, and bytes that are no timestamp nearly always are.
+const IMPLAUSIBLE: u64 = 10 * 365 * 24 * 3600;
+
 fn is_signed_by(public: &VerifyingKey, message: &[u8]) -> bool {
     message.split_last_chunk().is_some_and(|(signed, signature)| public.verifies(signed, signature))
 }
@@ -334,9 +337,11 @@ impl Buffers<'_> {
 
 /// Why what arrived was not opened: the caller's mistake, the sender's, or a local resource. Nothing has changed.
 ///
-/// [`Refused`](Self::Refused) is final: a transport acknowledges what was refused, or it would be delivered again for
-/// ever. Any other error may pass, so that a transport which can leaves the delivery unacknowledged: a command that
-/// met it is not lost then.
+/// # Acknowledging
+///
+/// A transport acknowledges what met a [final](Self::is_final) error, or it would be delivered again for ever. After any
+/// other error it disconnects without acknowledging, has the disk or the clock mended, and connects again before it
+/// opens anything else: a command that it left out would be too old once a later one is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -349,8 +354,8 @@ pub enum OpenError {
     },
     /// What arrived is not acceptable. Drop it and go on.
     Refused(Refusal),
-    /// A command is authentic, and the key ring has no room for what it brings. After [`Full::Commands`] only a later
-    /// command helps.
+    /// A command is authentic, and the key ring has no room for what it brings. The key server makes room first, and
+    /// sends it again with a later time.
     Full(Full),
     /// A command is authentic, and its result could not be stored.
     Store(StoreError),
@@ -400,6 +405,16 @@ pub enum Refusal {
     Command(CommandError),
 }
 
+impl OpenError {
+    /// Whether the same bytes would meet the same error if they were delivered again. Not so for [`Store`](Self::Store)
+    /// and [`ClockBehind`](Self::ClockBehind), which are the fault of this device and lose a command if it is
+    /// acknowledged.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        !matches!(self, Self::Store(_) | Self::ClockBehind { .. })
+    }
+}
+
 impl From<NameError> for OpenError {
     fn from(error: NameError) -> Self {
         Self::Name(error)
@@ -439,6 +454,10 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooShort => f.write_str("too short to be protected: the sender does not use E4, or not in this mode"),
+            Self::TooOld { age: seconds, .. } | Self::FromTheFuture { ahead: seconds } if *seconds > IMPLAUSIBLE => f
+                .write_str(
+                    "the time in it is impossible, so it is probably not protected: check that the sender seals it",
+                ),
             Self::TooOld { age, max_age } => write!(
                 f,
                 "sent {age} s ago, more than the {max_age} s that are allowed: check both clocks, or allow a larger age on this topic"
@@ -450,18 +469,24 @@ impl fmt::Display for Refusal {
                 f.write_str("no key for this topic: have the key server send it, or that of a subtree around it")
             }
             Self::NotAuthentic => f.write_str(
-                "not authentic: it was changed on the way, or sealed under a key that this client does not have",
+                "not authentic: it was changed on the way, sealed under a key that this client does not have, or by a client of the other mode",
             ),
             Self::UnknownSigner(signer) => {
-                write!(f, "signed by the unknown client {signer}: have the key server send its public key")
+                write!(f, "signed by client {signer}, whose public key this client does not have: have the key server send it")
             }
-            Self::BadSignature(signer) => write!(f, "not signed by client {signer}, whose name it bears"),
+            Self::BadSignature(signer) => write!(
+                f,
+                "the signature does not match the public key of client {signer}: it is forged, or the key server has to send that client's new key"
+            ),
             Self::Repeated => f.write_str("accepted before: this is a replay, or a second delivery"),
             Self::BeyondReplayMemory => f.write_str(
                 "too late to be told from a replay: the memory of opened messages does not reach back so far",
             ),
             Self::Superseded { newest } => {
-                write!(f, "older than the newest accepted command, which was sent at {newest} (Unix time)")
+                write!(
+                    f,
+                    "older than the newest accepted command, sent at {newest} (Unix time): a replay, or out of order; if not, have the key server send it again with the present time"
+                )
             }
             Self::Command(error) => error.fmt(f),
         }

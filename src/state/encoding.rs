@@ -162,21 +162,32 @@ fn encode_topic(topic: &TopicHash, entry: &TopicEntry, e: &mut E<'_, '_>) -> Res
     Ok(())
 }
 
-impl From<minicbor::decode::Error> for StateError {
+/// A [`StateError`] on its way out. A type of its own, so that the public one does not convert from those of others.
+struct Refused(StateError);
+
+const INVALID: Refused = Refused(StateError::Invalid);
+
+impl From<minicbor::decode::Error> for Refused {
     fn from(_: minicbor::decode::Error) -> Self {
-        Self::Invalid
+        INVALID
     }
 }
 
-impl From<KeyError> for StateError {
+impl From<KeyError> for Refused {
     fn from(_: KeyError) -> Self {
-        Self::Invalid
+        INVALID
     }
 }
 
-impl From<NameError> for StateError {
+impl From<NameError> for Refused {
     fn from(_: NameError) -> Self {
-        Self::Invalid
+        INVALID
+    }
+}
+
+impl From<Full> for Refused {
+    fn from(full: Full) -> Self {
+        Self(StateError::Full(full))
     }
 }
 
@@ -198,11 +209,11 @@ pub(crate) fn decode<R: KeyRing>(bytes: &[u8]) -> Result<State<R>, StateError> {
     }
     let body = framed.get(MAGIC.len() + 1..).ok_or(StateError::Invalid)?;
     let mut d = Decoder::new(body);
-    let state = decode_body(&mut d)?;
+    let state = decode_body(&mut d).map_err(|Refused(error)| error)?;
     if d.position() == body.len() { Ok(state) } else { Err(StateError::Invalid) }
 }
 
-fn decode_body<R: KeyRing>(d: &mut Decoder<'_>) -> Result<State<R>, StateError> {
+fn decode_body<R: KeyRing>(d: &mut Decoder<'_>) -> Result<State<R>, Refused> {
     expect(d.map()? == Some(ENTRIES))?;
 
     expect(d.u8()? == 0)?;
@@ -212,7 +223,7 @@ fn decode_body<R: KeyRing>(d: &mut Decoder<'_>) -> Result<State<R>, StateError> 
     let identity = match d.array()? {
         Some(1) => Identity::symmetric(id, ClientKey::from_bytes(array(d)?)?),
         Some(2) => Identity::public_key(id, SigningKey::from_seed(array(d)?)?, C2PublicKey::from_bytes(array(d)?)?)?,
-        _ => return Err(StateError::Invalid),
+        _ => return Err(INVALID),
     };
     let mut state = State::<R>::new(identity);
 
@@ -232,7 +243,7 @@ fn decode_body<R: KeyRing>(d: &mut Decoder<'_>) -> Result<State<R>, StateError> 
         TopicFilter::new(filter)?;
         expect(state.ages.iter().all(|(other, _)| other != filter))?;
         let max_age = decode_max_age(d)?;
-        state.ages.set(filter, max_age).map_err(|NoRoom| StateError::Full(Full::AgeRules))
+        state.ages.set(filter, max_age).map_err(|NoRoom| Full::AgeRules.into())
     })?;
 
     expect(d.u8()? == 4)?;
@@ -246,9 +257,9 @@ fn decode_body<R: KeyRing>(d: &mut Decoder<'_>) -> Result<State<R>, StateError> 
             Some(4) => {
                 Some(PreviousKey { key: TopicKey::from_bytes(array(d)?)?, replaced: Timestamp::from_unix(d.u64()?) })
             }
-            _ => return Err(StateError::Invalid),
+            _ => return Err(INVALID),
         };
-        state.topics.insert(topic, TopicEntry { key, previous }).map_err(|NoRoom| StateError::Full(Full::Topics))
+        state.topics.insert(topic, TopicEntry { key, previous }).map_err(|NoRoom| Full::Topics.into())
     })?;
 
     expect(d.u8()? == 5)?;
@@ -257,7 +268,7 @@ fn decode_body<R: KeyRing>(d: &mut Decoder<'_>) -> Result<State<R>, StateError> 
         let client = ClientId::from_bytes(*array(d)?);
         expect(state.peers.get(&client).is_none())?;
         let key = VerifyingKey::from_bytes(array(d)?)?;
-        state.peers.insert(client, key).map_err(|NoRoom| StateError::Full(Full::Peers))
+        state.peers.insert(client, key).map_err(|NoRoom| Full::Peers.into())
     })?;
 
     expect(d.u8()? == 6)?;
@@ -269,7 +280,7 @@ fn decode_body<R: KeyRing>(d: &mut Decoder<'_>) -> Result<State<R>, StateError> 
         each(d, |d| {
             let tag = *array(d)?;
             expect(!state.order.accepted.as_slice().contains(&tag))?;
-            state.order.accepted.push(tag).map_err(|NoRoom| StateError::Full(Full::Commands))
+            state.order.accepted.push(tag).map_err(|NoRoom| Full::Commands.into())
         })?;
     }
     Ok(state)
@@ -278,8 +289,8 @@ fn decode_body<R: KeyRing>(d: &mut Decoder<'_>) -> Result<State<R>, StateError> 
 /// Reads the elements of an array of unknown length.
 fn each<'b>(
     d: &mut Decoder<'b>,
-    mut element: impl FnMut(&mut Decoder<'b>) -> Result<(), StateError>,
-) -> Result<(), StateError> {
+    mut element: impl FnMut(&mut Decoder<'b>) -> Result<(), Refused>,
+) -> Result<(), Refused> {
     expect(d.array()?.is_none())?;
     while d.datatype()? != minicbor::data::Type::Break {
         element(d)?;
@@ -289,15 +300,15 @@ fn each<'b>(
     Ok(())
 }
 
-fn expect(holds: bool) -> Result<(), StateError> {
-    if holds { Ok(()) } else { Err(StateError::Invalid) }
+fn expect(holds: bool) -> Result<(), Refused> {
+    if holds { Ok(()) } else { Err(INVALID) }
 }
 
-fn array<'b, const N: usize>(d: &mut Decoder<'b>) -> Result<&'b [u8; N], StateError> {
-    d.bytes()?.try_into().map_err(|_| StateError::Invalid)
+fn array<'b, const N: usize>(d: &mut Decoder<'b>) -> Result<&'b [u8; N], Refused> {
+    d.bytes()?.try_into().map_err(|_| INVALID)
 }
 
-fn decode_max_age(d: &mut Decoder<'_>) -> Result<MaxAge, StateError> {
+fn decode_max_age(d: &mut Decoder<'_>) -> Result<MaxAge, Refused> {
     if d.datatype()? == minicbor::data::Type::Null {
         d.null()?;
         return Ok(MaxAge::Any);

@@ -23,7 +23,8 @@ const SEALED_MAGIC: &[u8; 7] = b"e4seal1";
 /// A save writes a file beside it (`NAME.new`), syncs it, renames it over the old one and syncs the folder: after a
 /// power failure at any moment the file holds the old state or the new one, whole. While the store has the state open,
 /// a lock on `NAME.lock` keeps other programs out: two clients that take turns in overwriting one state would forget
-/// which commands they have seen.
+/// which commands they have seen. Leave that file alone while a program runs. Whoever uses the store needs the right to
+/// write the folder, for loading too.
 pub struct FileStore {
     path: PathBuf,
     sealed_for: Option<(StorageKey, ClientId)>,
@@ -57,6 +58,13 @@ impl FileStore {
 
     fn lock(&mut self) -> Result<(), StoreError> {
         if self.lock.is_none() {
+            if self.path.file_name().is_none() {
+                return Err(failed("use this path, which names no file")(io::ErrorKind::InvalidInput.into()));
+            }
+            // So that a link to the state and the state itself are locked as one, and a save replaces the state.
+            if let Ok(path) = fs::canonicalize(&self.path) {
+                self.path = path;
+            }
             let file =
                 private_file(OpenOptions::new().create(true).truncate(false), &with_suffix(&self.path, LOCK_SUFFIX))
                     .map_err(failed("open the lock file beside the state file"))?;
@@ -70,11 +78,14 @@ impl FileStore {
         Ok(())
     }
 
-    fn seal(&self, state: &Snapshot<'_>) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-        let mut state = state.to_bytes()?;
+    fn seal(&self, snapshot: &Snapshot<'_>) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        let mut state = snapshot.to_bytes()?;
         let Some((key, client)) = &self.sealed_for else {
             return Ok(state);
         };
+        if client != snapshot.client() {
+            return Err(StoreError::OtherClient);
+        }
         let tag = siv::seal(key.as_bytes(), &associated_data(client), &mut state);
         Ok(Zeroizing::new([&SEALED_MAGIC[..], &tag, &state].concat()))
     }

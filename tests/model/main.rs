@@ -48,12 +48,12 @@ const GROWABLE: Room = Room {
 
 #[test]
 fn a_symmetric_client_does_what_the_model_does() {
-    check::<GrowableKeyRing>(Mode::Symmetric, GROWABLE, 80, 60);
+    check::<GrowableKeyRing>(Mode::Symmetric, GROWABLE, 96, 60);
 }
 
 #[test]
 fn a_small_symmetric_client_does_what_the_model_does() {
-    check::<SmallKeyRing>(Mode::Symmetric, SMALL, 80, 60);
+    check::<SmallKeyRing>(Mode::Symmetric, SMALL, 128, 60);
 }
 
 #[test]

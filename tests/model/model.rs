@@ -220,7 +220,10 @@ impl Model {
     fn max_age(&self, topic: &str) -> MaxAge {
         let ages = &self.state.ages;
         let exact = ages.iter().find(|(filter, _)| filter == topic);
-        let matching = || ages.iter().find(|(filter, _)| filter_matches(filter, topic));
+        let matching = || {
+            let matching = ages.iter().filter(|(filter, _)| filter_matches(filter, topic));
+            matching.max_by_key(|(filter, _)| filter.len())
+        };
         exact.or_else(matching).map_or(self.state.options.max_age, |(_, age)| *age)
     }
 

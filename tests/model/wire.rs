@@ -76,12 +76,16 @@ pub(crate) fn derive_topic_key(subtree_key: &Key, levels_below: &[&str]) -> Key 
     expand(&levels_below.iter().fold(*subtree_key, step), "topic key")
 }
 
-/// RFC 5869 for 32 bytes of output, which is one block: `HMAC(prk, info | 0x01)`.
+/// RFC 5869 for 32 bytes of output, which is one block: `HMAC(prk, info | 0x01)`. Remembered as well.
 fn expand(prk: &Key, info: &str) -> Key {
-    let mut mac = SimpleHmac::<Sha3_256>::new_from_slice(prk).unwrap();
-    mac.update(info.as_bytes());
-    mac.update(&[1]);
-    mac.finalize().into_bytes().into()
+    thread_local!(static KNOWN: RefCell<HashMap<(Key, String), Key>> = RefCell::default());
+    let compute = || {
+        let mut mac = SimpleHmac::<Sha3_256>::new_from_slice(prk).unwrap();
+        mac.update(info.as_bytes());
+        mac.update(&[1]);
+        mac.finalize().into_bytes().into()
+    };
+    KNOWN.with_borrow_mut(|known| *known.entry((*prk, info.to_owned())).or_insert_with(compute))
 }
 
 /// Whether an MQTT filter matches a topic.

@@ -2,8 +2,8 @@
 
 use e4::{Snapshot, Store, StoreError};
 
-/// Room for the longest state and the mark before it. A state takes at most 95 bytes a topic, and 660 besides.
-const BANK: usize = 2048;
+/// Room for the longest state and the mark before it, in whole words.
+const BANK: usize = (crate::Ring::MAX_STATE_LEN + WORD).next_multiple_of(WORD);
 /// What the memory writes at once: whole or not at all, even when the power fails.
 const WORD: usize = 8;
 const ERASED: u8 = 0xff;

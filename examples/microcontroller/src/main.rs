@@ -20,7 +20,8 @@ use flash::Flash;
 
 /// Room for the keys of 8 topics, for no peers (messages are not signed), and for 32 opened messages, so that none of
 /// them is opened twice. All of it lies in the client itself: 2.8 kB.
-type Device<'f> = Client<FixedKeyRing<8, 0, 32>, &'f mut Flash, Uptime>;
+type Device<'f> = Client<Ring, &'f mut Flash, Uptime>;
+type Ring = FixedKeyRing<8, 0, 32>;
 
 const TOPIC: &str = "plant/7/pump/pressure";
 const PAYLOAD: &[u8] = b"4.2 bar";
