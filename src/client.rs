@@ -61,11 +61,12 @@ pub struct Client<
 impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     fn new(state: State<R>, store: S, clock: C) -> Self {
         let transitions = state.transitions();
+        let seed = state.identity.hash_seed();
         Self {
             state,
             store,
             time: Timekeeper::new(clock),
-            replay: ReplayWindow::default(),
+            replay: ReplayWindow::new(seed),
             derived: R::Derived::default(),
             transitions,
             unsaved_since: None,
@@ -160,7 +161,8 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     }
 
     /// Sets how old messages may be on the topics that a filter matches, and stores it. The rule of a topic itself goes
-    /// before those of filters; of several filters that match, the longest one counts.
+    /// before those of filters; of several filters that match, the one that names most levels counts, and of those the
+    /// strictest.
     ///
     /// # Security
     ///
@@ -266,6 +268,8 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         if let Some(entry) = self.state.topics.get(topic.hash()) {
             return Some((entry, Place::Exact));
         }
+        // Without any key, nothing is worth hashing each level of a topic for.
+        self.state.topics.iter().next()?;
         let of_subtree = |(hash, below)| Some((self.state.topics.get(&hash)?, Place::Below(below)));
         topic.enclosing_subtrees().filter_map(of_subtree).last()
     }

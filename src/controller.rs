@@ -93,19 +93,22 @@ impl Recipient {
         command.check_for(mode, &self.control_topic().hash())?;
         let encoded = command.encode();
         let mut sealed = SealedCommand { bytes: [0; SealedCommand::MAX_LEN], len: 0 };
-        let len = SYMMETRIC_OVERHEAD + encoded.as_bytes().len();
-        if let Some(message) = sealed.bytes.get_mut(..len)
-            && let Some(body) = message.get_mut(SYMMETRIC_OVERHEAD..)
-        {
-            body.copy_from_slice(encoded.as_bytes());
-            message::seal(key, sent, message).map_err(|message::TooShort| CommandError::WrongLength)?;
-            sealed.len = len;
-        }
+        sealed.len = SYMMETRIC_OVERHEAD + encoded.as_bytes().len();
+        let message = sealed.bytes.get_mut(..sealed.len).ok_or(CommandError::WrongLength)?;
+        let body = Mode::Symmetric.body_mut(message).ok_or(CommandError::WrongLength)?;
+        body.copy_from_slice(encoded.as_bytes());
+        message::seal(key, sent, message).map_err(|message::TooShort| CommandError::WrongLength)?;
         Ok(sealed)
     }
 
     /// Seals the two commands that give a topic a new key and take the old one away at once, without the hour during
     /// which a client still opens messages under its previous key. Publish them in this order.
+    ///
+    /// # Security
+    ///
+    /// Not twice in one second for one topic: the two removals would be equal, the second one would pass for a replay, and
+    /// the rotation would leave the key before as the previous one. And a broker that keeps the removal back and delivers
+    /// the rest makes the rotation a soft one: nothing on the wire prevents that.
     ///
     /// # Errors
     ///

@@ -84,6 +84,11 @@ pub(crate) fn matches(filter: &str, name: &str) -> bool {
     levels.next().is_none()
 }
 
+/// How many levels of a filter are no wildcards.
+pub(crate) fn named_levels(filter: &str) -> usize {
+    filter.split('/').filter(|level| !matches!(*level, "+" | "#")).count()
+}
+
 /// A filter that has a key: `p/#`, or `#` for everything.
 ///
 /// `p/#` covers `p` itself and everything below it; `#` covers every topic whose first character is not `$`.

@@ -16,13 +16,12 @@ use crate::{
     time::Timestamp,
 };
 use core::fmt;
-use zeroize::Zeroize;
 
 /// The containers that a client is made of. Implemented by [`GrowableKeyRing`] and [`FixedKeyRing`] only.
 pub trait KeyRing: Containers {}
 
 pub(crate) mod sealed {
-    use super::{AgeRules, ClientId, KeyCache, ReplayMemory, Seconds, Table, TopicEntry, TopicHash, VerifyingKey};
+    use super::{AcceptedTags, AgeRules, ClientId, KeyCache, ReplayMemory, Table, TopicEntry, TopicHash, VerifyingKey};
 
     pub trait Containers {
         type Topics: Table<TopicHash, TopicEntry>;
@@ -30,7 +29,7 @@ pub(crate) mod sealed {
         type Ages: AgeRules;
         type Derived: KeyCache;
         type Opened: ReplayMemory;
-        type Commands: Seconds;
+        type Commands: AcceptedTags;
     }
 }
 pub(crate) use sealed::Containers;
@@ -57,10 +56,16 @@ pub(crate) fn is_in_transition(replaced: Timestamp, now: Timestamp) -> bool {
     now.distance(replaced) <= TRANSITION_SECONDS
 }
 
-impl Zeroize for TopicEntry {
-    fn zeroize(&mut self) {
-        self.key.zeroize();
+impl Wipe for TopicEntry {
+    fn wipe(&mut self) {
+        self.key.wipe();
         self.previous = None;
+    }
+}
+
+impl Wipe for TopicKey {
+    fn wipe(&mut self) {
+        Self::wipe(self);
     }
 }
 
@@ -99,8 +104,13 @@ impl core::error::Error for Full {}
 #[derive(Debug)]
 pub struct NoRoom;
 
+/// What leaves nothing secret where it stands. Not public: a key that was wiped is none.
+pub trait Wipe {
+    fn wipe(&mut self);
+}
+
 /// A map. Values are wiped where they stood when they are removed.
-pub trait Table<K, V: Zeroize>: Default {
+pub trait Table<K, V: Wipe>: Default {
     fn get(&self, key: &K) -> Option<&V>;
     fn has_room_for(&self, key: &K) -> bool;
     /// Replaces the value when there is one.
@@ -132,7 +142,7 @@ pub trait AgeRules: Default {
 }
 
 /// The commands accepted in one second, by their `V`.
-pub trait Seconds: Default {
+pub trait AcceptedTags: Default {
     fn has_room(&self) -> bool;
     fn push(&mut self, tag: Tag) -> Result<(), NoRoom>;
     fn clear(&mut self);
@@ -140,7 +150,7 @@ pub trait Seconds: Default {
 }
 
 /// How old a message may be when it is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MaxAge {
     /// At most so many seconds.
     Seconds(u64),
@@ -148,9 +158,9 @@ pub enum MaxAge {
     Any,
 }
 
-impl Zeroize for VerifyingKey {
+impl Wipe for VerifyingKey {
     /// Public: nothing to wipe.
-    fn zeroize(&mut self) {}
+    fn wipe(&mut self) {}
 }
 
 #[cfg(test)]
@@ -163,8 +173,8 @@ mod tests {
     #[derive(Clone, Debug, PartialEq)]
     struct Probe(u32, Rc<Cell<u32>>);
 
-    impl Zeroize for Probe {
-        fn zeroize(&mut self) {
+    impl Wipe for Probe {
+        fn wipe(&mut self) {
             self.1.set(self.1.get() + 1);
         }
     }

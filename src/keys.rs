@@ -18,6 +18,7 @@ mod ed25519;
 mod secret;
 mod x25519;
 
+pub(crate) use ed25519::SIGNATURE_LEN;
 pub use ed25519::{SigningKey, VerifyingKey};
 pub use secret::{ClientKey, RootKey, StorageKey, SubtreeKey, TopicKey};
 pub use x25519::{C2PublicKey, C2SecretKey};
@@ -38,6 +39,8 @@ pub enum KeyError {
     SmallOrder,
     /// The public half of an Ed25519 key pair does not belong to its seed.
     MismatchedPair,
+    /// The operating system has no random bytes to make a key of.
+    NoRandomness,
 }
 
 impl fmt::Display for KeyError {
@@ -46,6 +49,7 @@ impl fmt::Display for KeyError {
             Self::AllZero => "the key is all zero: use 32 random bytes",
             Self::NotAPoint => "the public key is not a point of the curve: check that it was copied whole",
             Self::SmallOrder => "the public key has a small order and protects nothing: ask its owner for another one",
+            Self::NoRandomness => "the operating system has no random bytes to make a key of: try again later",
             Self::MismatchedPair => {
                 "the public half of the key pair does not belong to its seed: make the pair anew from the seed"
             }

@@ -129,8 +129,6 @@ pub use time::{Clock, ClockReading, Timestamp};
 pub use topic::{AsTopic, Topic};
 
 // Their types are in public signatures.
-#[cfg(feature = "getrandom")]
-pub use getrandom;
 pub use rand_core;
 pub use zeroize;
 

@@ -9,7 +9,7 @@
 //! ```
 
 use crate::{
-    keys::SigningKey,
+    keys::{SIGNATURE_LEN, SigningKey},
     names::ClientId,
     siv::{self, NotAuthentic, Tag},
     time::Timestamp,
@@ -17,7 +17,6 @@ use crate::{
 
 const TIMESTAMP_LEN: usize = 8;
 const SIGNER_LEN: usize = 16;
-const SIGNATURE_LEN: usize = 64;
 
 /// Bytes that a sealed message of a symmetric client has more than its payload; also those of a sealed command.
 pub const SYMMETRIC_OVERHEAD: usize = TIMESTAMP_LEN + siv::TAG_LEN;

@@ -45,14 +45,16 @@ fn halves(bytes: &[u8; 16]) -> (u64, u64) {
 }
 
 /// A bijection of 64 bits that spreads every bit over all (the finaliser of the `SplitMix64` generator).
-fn mix(mut x: u64) -> u64 {
+pub(crate) fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
 }
 
 /// A bounded set of opened messages.
-pub trait ReplayMemory: Default {
+pub trait ReplayMemory {
+    /// An empty memory. The seed is secret, so that no sender knows how its messages are hashed.
+    fn new(seed: u64) -> Self;
     fn is_full(&self) -> bool;
     /// Whether the message is new to the memory, which has room for it and holds it from now on.
     fn insert(&mut self, seen: Seen) -> bool;
@@ -62,7 +64,6 @@ pub trait ReplayMemory: Default {
 }
 
 /// Tells a first delivery from a second one, and never takes a second for a first.
-#[derive(Default)]
 pub(crate) struct ReplayWindow<M> {
     memory: M,
     /// Messages of this second or older are refused: the memory does not cover them.
@@ -78,6 +79,10 @@ pub(crate) enum Delivery {
 }
 
 impl<M: ReplayMemory> ReplayWindow<M> {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { memory: M::new(seed), floor: None }
+    }
+
     /// Says what the delivery of a message is that passed all other checks, and remembers it.
     pub(crate) fn deliver(&mut self, seen: Seen) -> Delivery {
         if self.floor.is_some_and(|floor| seen.sent <= floor) {
@@ -125,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_full_memory_forgets_its_oldest_second_as_a_whole() {
-        let mut window = Window::<4>::default();
+        let mut window = Window::<4>::new(0);
         for (sent, n) in [(11, 0), (10, 1), (10, 2), (12, 3)] {
             assert_eq!(deliver(&mut window, sent, n), Delivery::First);
         }
@@ -139,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_late_message_in_a_full_memory_is_taken_once() {
-        let mut window = Window::<2>::default();
+        let mut window = Window::<2>::new(0);
         assert_eq!(deliver(&mut window, 20, 0), Delivery::First);
         assert_eq!(deliver(&mut window, 21, 1), Delivery::First);
         assert_eq!(deliver(&mut window, 15, 2), Delivery::First);
@@ -150,7 +155,7 @@ mod tests {
 
     #[test]
     fn more_messages_in_a_second_than_the_memory_holds_are_never_taken_twice() {
-        let mut window = Window::<2>::default();
+        let mut window = Window::<2>::new(0);
         assert_eq!(deliver(&mut window, 20, 0), Delivery::First);
         assert_eq!(deliver(&mut window, 20, 1), Delivery::First);
         assert_eq!(deliver(&mut window, 20, 2), Delivery::First);
@@ -162,7 +167,7 @@ mod tests {
 
     #[test]
     fn no_memory_at_all_takes_one_message_a_second() {
-        let mut window = Window::<0>::default();
+        let mut window = Window::<0>::new(0);
         assert_eq!(deliver(&mut window, 20, 0), Delivery::First);
         assert_eq!(deliver(&mut window, 20, 1), Delivery::Unknown);
         assert_eq!(deliver(&mut window, 21, 1), Delivery::First);

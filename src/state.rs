@@ -6,7 +6,9 @@ pub(crate) use encoding::{decode, encode};
 
 use crate::{
     command::{Command, CommandError},
-    key_ring::{AgeRules, Full, KeyRing, MaxAge, NoRoom, PreviousKey, Seconds, Table, TopicEntry, is_in_transition},
+    key_ring::{
+        AcceptedTags, AgeRules, Full, KeyRing, MaxAge, NoRoom, PreviousKey, Table, TopicEntry, is_in_transition,
+    },
     keys::{C2PublicKey, ClientKey, ControlKey, KeyError, SigningKey, VerifyingKey},
     message::Mode,
     names::{ClientId, TopicHash},
@@ -14,7 +16,8 @@ use crate::{
     time::Timestamp,
     topic::Topic,
 };
-use core::fmt;
+use core::{cmp::Reverse, fmt};
+use sha3::{Digest, Sha3_256};
 use zeroize::ZeroizeOnDrop;
 
 /// Who a client is: its id and its keys.
@@ -86,6 +89,14 @@ impl Identity {
         &self.keys
     }
 
+    /// What hash maps are seeded with: a number that no sender knows.
+    pub(crate) fn hash_seed(&self) -> u64 {
+        let digest: [u8; 32] =
+            Sha3_256::new().chain_update(b"e4 replay memory").chain_update(self.command_key()).finalize().into();
+        let [a, b, c, d, e, f, g, h, ..] = digest;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// The key that commands come under.
     pub(crate) fn command_key(&self) -> &[u8; 32] {
         match &self.keys {
@@ -138,7 +149,8 @@ impl Default for Options {
 pub enum Repeated {
     /// Refuse it: it is a replay, or the rare case of two publishers that sent equal payloads in the same second.
     Refuse,
-    /// Open it and mark it as repeated: for topics on which that case is not rare.
+    /// Open it and mark it as repeated: for topics on which that case is not rare. Whoever does not look at
+    /// [`Message::repeated`](crate::Message::repeated) accepts replays.
     Report,
 }
 
@@ -168,7 +180,7 @@ pub(crate) enum Order {
     Older,
 }
 
-impl<C: Seconds> CommandOrder<C> {
+impl<C: AcceptedTags> CommandOrder<C> {
     pub(crate) fn place(&self, sent: Timestamp, tag: &Tag) -> Order {
         match self.newest {
             Some(newest) if sent < newest => Order::Older,
@@ -326,8 +338,8 @@ impl<R: KeyRing> State<R> {
         replaced().min().zip(replaced().max())
     }
 
-    /// How old a message on the topic may be: the rule of the topic itself, or that of the longest filter that matches,
-    /// or what the options say.
+    /// How old a message on the topic may be: the rule of the topic itself, or that of the closest filter that matches,
+    /// or what the options say. Of filters that name equally many levels the strictest counts.
     pub(crate) fn max_age(&self, topic: &Topic<'_>) -> MaxAge {
         let name = topic.as_str();
         self.ages
@@ -335,7 +347,7 @@ impl<R: KeyRing> State<R> {
             .find(|(filter, _)| *filter == name)
             .or_else(|| {
                 let matching = self.ages.iter().filter(|(filter, _)| crate::filter::matches(filter, name));
-                matching.max_by_key(|(filter, _)| filter.len())
+                matching.max_by_key(|(filter, max_age)| (crate::filter::named_levels(filter), Reverse(*max_age)))
             })
             .map_or(self.options.max_age, |(_, max_age)| max_age)
     }

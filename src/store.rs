@@ -16,8 +16,8 @@ use core::fmt;
 /// Keeps the encoded state of one client.
 ///
 /// A client saves before it reports a command as applied, so that a device never claims a key that it loses with its
-/// power. On a microcontroller a store writes to flash; [`MemoryStore`] is for tests and for clients that are made anew
-/// at every start; [`FileStore`] is for everything with a file system.
+/// power. On a microcontroller a store writes to flash; [`FileStore`] is for everything with a file system;
+/// [`MemoryStore`] is for tests, and for clients that get a new client key at every start.
 pub trait Store {
     /// Calls `read` once, with all of the bytes that were saved last, in one piece. A store without a heap keeps a buffer
     /// for them: [`FixedKeyRing::MAX_STATE_LEN`](crate::FixedKeyRing::MAX_STATE_LEN) says how long.

@@ -15,7 +15,7 @@ use crate::{
 use hkdf::{GenericHkdf, GenericHkdfExtract};
 use hmac::SimpleHmac;
 use sha3::Sha3_256;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing, zeroize_stack};
 
 type HmacSha3 = SimpleHmac<Sha3_256>;
 
@@ -33,11 +33,10 @@ impl RootKey {
     /// `N(root) = expand(extract(salt, root key), "epoch" | epoch as u64 big-endian)`
     #[must_use]
     pub fn namespace_key(&self, epoch: u64) -> SubtreeKey {
-        let mut extract = GenericHkdfExtract::<HmacSha3>::new(Some(SALT));
-        extract.input_ikm(self.as_bytes());
-        let (mut prk, hkdf) = extract.finalize();
-        prk.as_mut_slice().zeroize();
-        SubtreeKey::derive(|key| expand(&hkdf, &[EPOCH_LABEL, &epoch.to_be_bytes()], key))
+        let mut prk = Zeroizing::new([0; 32]);
+        extract(self.as_bytes(), &mut prk);
+        zeroize_stack::<STACK>();
+        SubtreeKey::derive(|key| expand(&prk, &[EPOCH_LABEL, &epoch.to_be_bytes()], key))
     }
 
     /// The key of a subtree in an epoch.
@@ -91,26 +90,38 @@ impl SubtreeKey {
     /// `topic key = expand(N(t), "topic key")`
     pub(crate) fn topic_key_below(&self, levels: Option<&str>) -> TopicKey {
         let node = self.descend(levels);
-        TopicKey::derive(|key| expand(&node.hkdf(), &[TOPIC_KEY_LABEL], key))
+        TopicKey::derive(|key| expand(node.as_bytes(), &[TOPIC_KEY_LABEL], key))
     }
 
     /// `N(p / level) = expand(N(p), "level" | level)` for each of the levels; none at all for `None`.
     fn descend(&self, levels: Option<&str>) -> Self {
         let mut node = self.clone();
         for level in levels.into_iter().flat_map(|levels| levels.split('/')) {
-            let hkdf = node.hkdf();
-            node = Self::derive(|key| expand(&hkdf, &[LEVEL_LABEL, level.as_bytes()], key));
+            node = Self::derive(|key| expand(node.as_bytes(), &[LEVEL_LABEL, level.as_bytes()], key));
         }
         node
     }
-
-    fn hkdf(&self) -> GenericHkdf<HmacSha3> {
-        GenericHkdf::from_prk(self.as_bytes())
-            .unwrap_or_else(|hkdf::InvalidPrkLength| GenericHkdf::new(None, self.as_bytes()))
-    }
 }
 
-fn expand(hkdf: &GenericHkdf<HmacSha3>, info: &[&[u8]], key: &mut [u8; 32]) {
-    // Fails only for outputs of more than 255 blocks of 32 bytes; this is one.
-    let _ = hkdf.expand_multi_info(info, key);
+/// Bytes of stack that a derivation takes. The implementations of HMAC and HKDF leave what they worked with there.
+const STACK: usize = 2048;
+
+#[inline(never)]
+fn extract(root_key: &[u8; 32], prk: &mut [u8; 32]) {
+    let mut extract = GenericHkdfExtract::<HmacSha3>::new(Some(SALT));
+    extract.input_ikm(root_key);
+    let (mut output, _) = extract.finalize();
+    prk.copy_from_slice(&output);
+    output.as_mut_slice().zeroize();
+}
+
+fn expand(prk: &[u8; 32], info: &[&[u8]], key: &mut [u8; 32]) {
+    expand_leaving_traces(prk, info, key);
+    zeroize_stack::<STACK>();
+}
+
+#[inline(never)]
+fn expand_leaving_traces(prk: &[u8; 32], info: &[&[u8]], key: &mut [u8; 32]) {
+    // Fails only for keys of less than 32 bytes, and for outputs of more than 255 blocks of 32 bytes.
+    let _ = GenericHkdf::<HmacSha3>::from_prk(prk).map(|hkdf| hkdf.expand_multi_info(info, key));
 }

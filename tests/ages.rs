@@ -1,6 +1,6 @@
 //! Which rule on the age of a message counts.
 #![cfg(feature = "std")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -19,13 +19,13 @@ fn limit(device: &mut Device, topic: &str) -> MaxAge {
     match device.open(topic, &ancient) {
         Ok(_) => MaxAge::Any,
         Err(OpenError::Refused(Refusal::TooOld { max_age, .. })) => MaxAge::Seconds(max_age),
-        Err(error) => unreachable!("{error}"),
+        Err(error) => panic!("{error}"),
     }
 }
 
 #[test]
-fn the_rule_of_the_topic_itself_counts_and_then_that_of_the_longest_filter() {
-    let topics = ["plant/7/pump", "plant/8/pump", "plant/7", "office"];
+fn the_rule_of_the_topic_itself_counts_and_then_that_of_the_closest_filter() {
+    let topics = ["plant/7/pump", "plant/8/pump", "plant/7", "office", "door/7/status"];
     let mut device =
         topics.iter().fold(Device::symmetric("pump"), |device, topic| device.knowing(topic, &topic_key("topic")));
     for (text, max_age) in [
@@ -33,11 +33,15 @@ fn the_rule_of_the_topic_itself_counts_and_then_that_of_the_longest_filter() {
         ("plant/7/#", MaxAge::Seconds(3)),
         ("plant/#", MaxAge::Seconds(2)),
         ("plant/7", MaxAge::Any),
+        // Equally close: a broad pattern does not switch off what guards the doors.
+        ("door/#", MaxAge::Seconds(4)),
+        ("+/+/status", MaxAge::Any),
     ] {
         device.client.set_max_age(&filter(text), max_age).unwrap();
     }
     let limits = topics.map(|topic| limit(&mut device, topic));
-    assert_eq!(limits, [MaxAge::Seconds(3), MaxAge::Seconds(2), MaxAge::Any, MaxAge::Seconds(1)]);
+    let seconds = MaxAge::Seconds;
+    assert_eq!(limits, [seconds(3), seconds(2), MaxAge::Any, seconds(1), seconds(4)]);
 }
 
 #[test]

@@ -51,6 +51,19 @@ impl<R: KeyRing> ClientBuilder<R> {
         Ok(self)
     }
 
+    /// Refuses commands that were sent in this second or earlier.
+    ///
+    /// # Security
+    ///
+    /// A client remembers in its state which commands it took. One that is made anew under a client key that was used
+    /// before takes every recorded command again, and with it old topic keys. Give such a client a new key; or, where it
+    /// takes over a state from elsewhere, set this to the time of the last command.
+    #[must_use]
+    pub fn refuse_commands_until(mut self, second: Timestamp) -> Self {
+        self.state.order.newest = Some(second.plus(1));
+        self
+    }
+
     /// Puts in the key of a topic or subtree, without a previous key.
     ///
     /// # Errors
@@ -144,7 +157,8 @@ impl<R: KeyRing> ClientBuilder<R> {
 
 #[cfg(feature = "alloc")]
 impl ClientBuilder<GrowableKeyRing> {
-    /// What a program does at every start: takes up the client if the store holds its state, and makes it otherwise.
+    /// What a program does at every start: takes up the client if the store holds its state, and makes it otherwise. A
+    /// device that lost its state is given a new client key: see [`refuse_commands_until`](Self::refuse_commands_until).
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn core::error::Error>> {

@@ -56,6 +56,8 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         self.transitions = self.state.transitions();
         self.derived.clear();
         self.time.learn(sent);
+        // A device without a clock knows only now how late it is.
+        self.erase_in_passing();
         Ok(applied)
     }
 }

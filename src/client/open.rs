@@ -20,7 +20,8 @@ use zeroize::Zeroize;
 /// What arrived: a message for the application, or a command that the client has carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opened<P> {
-    /// A message, authentic and opened for the first time.
+    /// An authentic message. It is opened for the first time since the client's start, unless any age is allowed on its
+    /// topic or [`repeated`](Message::repeated) says otherwise.
     Message(Message<P>),
     /// A command of the key server, applied and stored.
     Command(AppliedCommand),
@@ -35,7 +36,7 @@ pub struct Message<P> {
     /// When it was sealed, by the sender's clock.
     pub sent: Timestamp,
     /// How many seconds ago that was by this client's clock, 0 if it is ahead of it. `None` when the client does not
-    /// know the time: then the message may be of any age.
+    /// know the time: then the message may be of any age. A device without a clock knows only how old it is at least.
     pub age: Option<u64>,
     /// Who signed it; `None` in symmetric mode.
     pub signer: Option<ClientId>,
@@ -287,7 +288,7 @@ pub(super) fn check_age(now: Timestamp, sent: Timestamp, max_age: MaxAge) -> Res
     }
 }
 
-/// Seconds in ten years: no clock is so wrong, and bytes that are no timestamp nearly always are.
+/// Seconds in ten years: either a clock was never set, or the bytes are no timestamp.
 const IMPLAUSIBLE: u64 = 10 * 365 * 24 * 3600;
 
 fn is_signed_by(public: &VerifyingKey, message: &[u8]) -> bool {
@@ -454,10 +455,12 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooShort => f.write_str("too short to be protected: the sender does not use E4, or not in this mode"),
-            Self::TooOld { age: seconds, .. } | Self::FromTheFuture { ahead: seconds } if *seconds > IMPLAUSIBLE => f
-                .write_str(
-                    "the time in it is impossible, so it is probably not protected: check that the sender seals it",
-                ),
+            Self::TooOld { age, .. } if *age > IMPLAUSIBLE => f.write_str(
+                "sent more than ten years ago: check this client's clock; if it is right, the sender does not use E4",
+            ),
+            Self::FromTheFuture { ahead } if *ahead > IMPLAUSIBLE => f.write_str(
+                "sent more than ten years in the future: set this client's clock; if it is right, the sender does not use E4",
+            ),
             Self::TooOld { age, max_age } => write!(
                 f,
                 "sent {age} s ago, more than the {max_age} s that are allowed: check both clocks, or allow a larger age on this topic"

@@ -1,6 +1,7 @@
 use super::{Client, Place};
 use crate::{
     key_ring::{KeyCache, KeyRing, Table},
+    keys::TopicKey,
     message::{self, TooShort},
     names::NameError,
     state::IdentityKeys,
@@ -11,6 +12,7 @@ use crate::{
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 use core::fmt;
+use zeroize::Zeroize;
 
 impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     /// Seals a payload for a topic: encrypts it under the topic's key, and signs it in public-key mode.
@@ -29,7 +31,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         message.resize(mode.header_len(), 0);
         message.extend_from_slice(payload);
         message.resize(message.len().saturating_add(mode.trailer_len()), 0);
-        self.seal_in_place(topic, &mut message)?;
+        self.seal_in_place(topic, &mut message).inspect_err(|_| message.zeroize())?;
         Ok(message)
     }
 
@@ -38,7 +40,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     ///
     /// # Errors
     ///
-    /// [`SealError`]; [`SealError::BufferTooSmall`] when `out` is shorter than that.
+    /// [`SealError`], and no plaintext is in `out`; [`SealError::BufferTooSmall`] when it is shorter than that.
     pub fn seal_into<'o>(
         &self,
         topic: impl AsTopic,
@@ -51,7 +53,11 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         if let Some(body) = mode.body_mut(message) {
             body.copy_from_slice(payload);
         }
-        self.seal_in_place(topic, message)?;
+        if let Err(error) = self.seal_in_place(topic, message) {
+            // The payload was copied there.
+            message.zeroize();
+            return Err(error);
+        }
         Ok(message)
     }
 
@@ -77,6 +83,24 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         })
         .ok_or(SealError::NoTopicKey)?
         .map_err(|TooShort| SealError::BufferTooSmall { needed })
+    }
+
+    /// Derives the key of a topic that a subtree's key serves, and keeps it until the next command, so that sealing and
+    /// opening need no derivation. Opening a message does so by itself; this is for a client that only publishes.
+    ///
+    /// A topic that has a key of its own needs nothing, and a [`FixedKeyRing`](crate::FixedKeyRing) keeps nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::Name`], [`SealError::NoTopicKey`]
+    pub fn prepare(&mut self, topic: impl AsTopic) -> Result<(), SealError> {
+        let topic = topic.as_topic()?;
+        let (entry, place) = self.find_entry(&topic).ok_or(SealError::NoTopicKey)?;
+        if matches!(place, Place::Below(_)) {
+            let key = Self::with_key(&entry.key, place, TopicKey::clone);
+            self.derived.insert(*topic.hash(), key);
+        }
+        Ok(())
     }
 
     /// Calls `with` with the current key of a topic, if there is one.

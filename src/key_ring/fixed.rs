@@ -1,4 +1,4 @@
-use super::{AgeRules, Containers, KeyCache, KeyRing, MaxAge, NoRoom, Seconds, Table, TopicEntry};
+use super::{AcceptedTags, AgeRules, Containers, KeyCache, KeyRing, MaxAge, NoRoom, Table, TopicEntry, Wipe};
 use crate::{
     keys::{TopicKey, VerifyingKey},
     names::{ClientId, TopicHash},
@@ -6,7 +6,6 @@ use crate::{
     siv::Tag,
     time::Timestamp,
 };
-use zeroize::Zeroize;
 
 pub(super) const AGE_RULES: usize = 4;
 pub(super) const MAX_FILTER_LEN: usize = 47;
@@ -61,7 +60,7 @@ impl<K, V, const N: usize> Default for FixedTable<K, V, N> {
     }
 }
 
-impl<K: PartialEq, V: Zeroize, const N: usize> Table<K, V> for FixedTable<K, V, N> {
+impl<K: PartialEq, V: Wipe, const N: usize> Table<K, V> for FixedTable<K, V, N> {
     fn get(&self, key: &K) -> Option<&V> {
         self.iter().find_map(|(other, value)| (other == key).then_some(value))
     }
@@ -121,9 +120,9 @@ impl KeyCache for NoKeyCache {
     fn clear(&mut self) {}
 }
 
-fn wipe<K, V: Zeroize>(slot: &mut Option<(K, V)>) {
+fn wipe<K, V: Wipe>(slot: &mut Option<(K, V)>) {
     if let Some((_, value)) = slot {
-        value.zeroize();
+        value.wipe();
     }
     *slot = None;
 }
@@ -151,7 +150,7 @@ impl AgeRules for FixedAgeRules {
     }
 }
 
-impl<const N: usize> Seconds for heapless::Vec<Tag, N> {
+impl<const N: usize> AcceptedTags for heapless::Vec<Tag, N> {
     fn has_room(&self) -> bool {
         !self.is_full()
     }
@@ -170,6 +169,10 @@ impl<const N: usize> Seconds for heapless::Vec<Tag, N> {
 }
 
 impl<const N: usize> ReplayMemory for heapless::Vec<Seen, N> {
+    fn new(_: u64) -> Self {
+        Self::new()
+    }
+
     fn is_full(&self) -> bool {
         Self::is_full(self)
     }

@@ -1,18 +1,18 @@
-use super::{AgeRules, Containers, KeyCache, KeyRing, MaxAge, NoRoom, Seconds, Table, TopicEntry};
+use super::{AcceptedTags, AgeRules, Containers, KeyCache, KeyRing, MaxAge, NoRoom, Table, TopicEntry, Wipe};
 use crate::{
     keys::{TopicKey, VerifyingKey},
     names::{ClientId, TopicHash},
-    replay::{ReplayMemory, Seen, SeenName},
+    replay::{ReplayMemory, Seen, SeenName, mix},
     siv::Tag,
     time::Timestamp,
 };
 use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
-use core::hash::{BuildHasherDefault, Hash, Hasher};
+use core::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use hashbrown::{HashMap, HashSet};
-use zeroize::Zeroize;
 
-/// Messages that are remembered against replay: 400 a second for the eleven minutes during which one can be opened, in
-/// 13 MB at the most. With more, a client refuses messages that come later than it can remember.
+/// Messages that are remembered against replay: 400 a second for the eleven minutes during which one can be opened. They
+/// take 13 MB, or up to 50 MB where each comes in a second of its own. With more, a client refuses messages that come
+/// later than it can remember.
 const OPENED_MESSAGES: usize = 1 << 18;
 
 /// Commands of one second that are remembered.
@@ -38,8 +38,8 @@ impl Containers for GrowableKeyRing {
 
 /// Takes the last eight bytes that are hashed for the hash.
 ///
-/// The keys of these maps are 16-byte names that come from SHA3-256, chosen by the key server or the application and
-/// never by a sender, and tags of messages that turned out authentic: they are evenly spread as they are.
+/// The keys of these maps are 16-byte names that come from SHA3-256 or from the key server, never from a sender: they are
+/// evenly spread as they are.
 #[derive(Debug, Default)]
 pub(super) struct LastBytes(u64);
 
@@ -61,6 +61,30 @@ impl Hasher for LastBytes {
 
 type Spread = BuildHasherDefault<LastBytes>;
 
+/// Hashes under a secret: whoever has a topic key can choose the tags of its messages.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Seeded(u64);
+
+impl BuildHasher for Seeded {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        *self
+    }
+}
+
+impl Hasher for Seeded {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.as_chunks().0 {
+            self.0 = mix(self.0 ^ u64::from_le_bytes(*chunk));
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 #[derive(Debug)]
 pub struct GrowableTable<K, V>(HashMap<K, V, Spread>);
 
@@ -70,7 +94,7 @@ impl<K, V> Default for GrowableTable<K, V> {
     }
 }
 
-impl<K: Hash + Eq + Copy, V: Clone + Zeroize> GrowableTable<K, V> {
+impl<K: Hash + Eq + Copy, V: Clone + Wipe> GrowableTable<K, V> {
     /// Grows by copying into a larger map and wiping the old one: a map that grows by itself leaves its old memory as
     /// it was.
     fn grow(&mut self) {
@@ -81,7 +105,7 @@ impl<K: Hash + Eq + Copy, V: Clone + Zeroize> GrowableTable<K, V> {
     }
 }
 
-impl<K: Hash + Eq + Copy, V: Clone + Zeroize> Table<K, V> for GrowableTable<K, V> {
+impl<K: Hash + Eq + Copy, V: Clone + Wipe> Table<K, V> for GrowableTable<K, V> {
     fn get(&self, key: &K) -> Option<&V> {
         self.0.get(key)
     }
@@ -92,7 +116,7 @@ impl<K: Hash + Eq + Copy, V: Clone + Zeroize> Table<K, V> for GrowableTable<K, V
 
     fn insert(&mut self, key: K, value: V) -> Result<(), NoRoom> {
         if let Some(slot) = self.0.get_mut(&key) {
-            slot.zeroize();
+            slot.wipe();
             *slot = value;
             return Ok(());
         }
@@ -106,13 +130,13 @@ impl<K: Hash + Eq + Copy, V: Clone + Zeroize> Table<K, V> for GrowableTable<K, V
     fn remove(&mut self, key: &K) {
         if let Some(value) = self.0.get_mut(key) {
             // In place: taking the value out would leave its bytes behind.
-            value.zeroize();
+            value.wipe();
             self.0.remove(key);
         }
     }
 
     fn clear(&mut self) {
-        self.0.values_mut().for_each(Zeroize::zeroize);
+        self.0.values_mut().for_each(Wipe::wipe);
         self.0.clear();
     }
 
@@ -178,7 +202,7 @@ impl AgeRules for GrowableAgeRules {
 #[derive(Debug, Default)]
 pub struct AcceptedCommands(Vec<Tag>);
 
-impl Seconds for AcceptedCommands {
+impl AcceptedTags for AcceptedCommands {
     fn has_room(&self) -> bool {
         self.0.len() < COMMANDS_PER_SECOND
     }
@@ -201,19 +225,25 @@ impl Seconds for AcceptedCommands {
 }
 
 /// Opened messages by the second in which they were sent, so that a second can be forgotten as a whole.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct OpenedMessages {
-    seconds: BTreeMap<Timestamp, HashSet<SeenName, Spread>>,
+    seconds: BTreeMap<Timestamp, HashSet<SeenName, Seeded>>,
     len: usize,
+    hasher: Seeded,
 }
 
 impl ReplayMemory for OpenedMessages {
+    fn new(seed: u64) -> Self {
+        Self { seconds: BTreeMap::new(), len: 0, hasher: Seeded(seed) }
+    }
+
     fn is_full(&self) -> bool {
         self.len >= OPENED_MESSAGES
     }
 
     fn insert(&mut self, seen: Seen) -> bool {
-        let is_new = self.seconds.entry(seen.sent).or_default().insert(seen.name);
+        let second = self.seconds.entry(seen.sent).or_insert_with(|| HashSet::with_hasher(self.hasher));
+        let is_new = second.insert(seen.name);
         self.len += usize::from(is_new);
         is_new
     }

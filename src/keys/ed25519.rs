@@ -5,7 +5,7 @@ use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-/// Bytes of an Ed25519 signature.
+/// Bytes of a signature.
 pub(crate) const SIGNATURE_LEN: usize = 64;
 
 /// The Ed25519 key pair of a public-key client (RFC 8032).
@@ -53,12 +53,12 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// The operating system has no random bytes to give.
+    /// [`KeyError::NoRandomness`] when there is none, [`KeyError::AllZero`] when it is broken.
     #[cfg(feature = "getrandom")]
-    pub fn generate() -> Result<Self, getrandom::Error> {
+    pub fn generate() -> Result<Self, KeyError> {
         let mut seed = Zeroizing::new([0; 32]);
-        getrandom::fill(&mut *seed)?;
-        Ok(Self(ed25519_dalek::SigningKey::from_bytes(&seed)))
+        getrandom::fill(&mut *seed).map_err(|_| KeyError::NoRandomness)?;
+        Self::from_seed(&seed)
     }
 
     /// The 32-byte seed, the secret half.

@@ -20,10 +20,7 @@ macro_rules! secret_key {
             ///
             /// [`KeyError::AllZero`].
             pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeyError> {
-                if bool::from(bytes.ct_eq(&[0; 32])) {
-                    return Err(KeyError::AllZero);
-                }
-                Ok(Self(*bytes))
+                Self(*bytes).or_all_zero()
             }
 
             /// Draws a key from a random generator.
@@ -34,22 +31,23 @@ macro_rules! secret_key {
             pub fn generate_with_rng(rng: &mut (impl CryptoRng + ?Sized)) -> Result<Self, KeyError> {
                 let mut key = Self([0; 32]);
                 rng.fill_bytes(&mut key.0);
-                if bool::from(key.0.ct_eq(&[0; 32])) {
-                    return Err(KeyError::AllZero);
-                }
-                Ok(key)
+                key.or_all_zero()
             }
 
             /// Draws a key from the operating system's random generator.
             ///
             /// # Errors
             ///
-            /// The operating system has no random bytes to give.
+            /// [`KeyError::NoRandomness`] when there is none, [`KeyError::AllZero`] when it is broken.
             #[cfg(feature = "getrandom")]
-            pub fn generate() -> Result<Self, getrandom::Error> {
+            pub fn generate() -> Result<Self, KeyError> {
                 let mut key = Self([0; 32]);
-                getrandom::fill(&mut key.0)?;
-                Ok(key)
+                getrandom::fill(&mut key.0).map_err(|_| KeyError::NoRandomness)?;
+                key.or_all_zero()
+            }
+
+            fn or_all_zero(self) -> Result<Self, KeyError> {
+                if bool::from(self.0.ct_eq(&[0; 32])) { Err(KeyError::AllZero) } else { Ok(self) }
             }
 
             /// The 32 bytes of the secret.
@@ -73,15 +71,9 @@ macro_rules! secret_key {
             }
         }
 
-        impl Zeroize for $name {
-            fn zeroize(&mut self) {
-                self.0.zeroize();
-            }
-        }
-
         impl Drop for $name {
             fn drop(&mut self) {
-                self.zeroize();
+                self.0.zeroize();
             }
         }
 
@@ -116,6 +108,13 @@ macro_rules! derived {
 }
 
 derived! { TopicKey SubtreeKey }
+
+impl TopicKey {
+    /// For a container that reuses the place where the key stood.
+    pub(crate) fn wipe(&mut self) {
+        self.0.zeroize();
+    }
+}
 
 secret_key! {
     /// The key that a symmetric client shares with its key server, and under which its commands are sealed.

@@ -20,7 +20,7 @@
 use super::{Change, Effect, Identity, IdentityKeys, Options, Repeated, State, StateError};
 use crate::{
     filter::TopicFilter,
-    key_ring::{AgeRules, Full, KeyRing, MaxAge, NoRoom, PreviousKey, Seconds, Table, TopicEntry},
+    key_ring::{AcceptedTags, AgeRules, Full, KeyRing, MaxAge, NoRoom, PreviousKey, Table, TopicEntry},
     keys::{C2PublicKey, ClientKey, KeyError, SigningKey, TopicKey, VerifyingKey},
     names::{ClientId, NameError, TopicHash},
     store::{Sink, StoreError},

@@ -61,10 +61,7 @@ impl FileStore {
             if self.path.file_name().is_none() {
                 return Err(failed("use this path, which names no file")(io::ErrorKind::InvalidInput.into()));
             }
-            // So that a link to the state and the state itself are locked as one, and a save replaces the state.
-            if let Ok(path) = fs::canonicalize(&self.path) {
-                self.path = path;
-            }
+            self.path = resolved(&self.path);
             let file =
                 private_file(OpenOptions::new().create(true).truncate(false), &with_suffix(&self.path, LOCK_SUFFIX))
                     .map_err(failed("open the lock file beside the state file"))?;
@@ -133,7 +130,7 @@ impl Store for FileStore {
     fn save(&mut self, state: &Snapshot<'_>) -> Result<(), StoreError> {
         self.lock()?;
         let bytes = self.seal(state)?;
-        replace(&mut Disk, &self.path, &bytes)
+        replace(&mut Disk::default(), &self.path, &bytes)
     }
 }
 
@@ -169,7 +166,11 @@ fn replace(disk: &mut impl FileSystem, path: &Path, bytes: &[u8]) -> Result<(), 
     disk.sync_folder_of(path).map_err(failed("sync the folder of the state file"))
 }
 
-struct Disk;
+#[derive(Default)]
+struct Disk {
+    /// What was written last, and is to be synced: another handle on it might not learn of an error in writing.
+    written: Option<File>,
+}
 
 impl FileSystem for Disk {
     fn write(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -177,11 +178,11 @@ impl FileSystem for Disk {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        private_file(OpenOptions::new().create_new(true), path)?.write_all(bytes)
+        self.written.insert(private_file(OpenOptions::new().create_new(true), path)?).write_all(bytes)
     }
 
-    fn sync(&mut self, path: &Path) -> io::Result<()> {
-        OpenOptions::new().write(true).open(path)?.sync_all()
+    fn sync(&mut self, _: &Path) -> io::Result<()> {
+        self.written.take().map_or(Ok(()), |file| file.sync_all())
     }
 
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
@@ -212,6 +213,15 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_os_string();
     name.push(suffix);
     name.into()
+}
+
+/// The path without links and from the root, so that a link to a state and the state are locked as one, a save replaces
+/// the state, and a program may change its folder.
+fn resolved(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::canonicalize(path)
+        .or_else(|_| fs::canonicalize(folder).map(|folder| folder.join(path.file_name().unwrap_or_default())))
+        .unwrap_or_else(|_| path.to_path_buf())
 }
 
 fn failed(action: &'static str) -> impl Fn(io::Error) -> StoreError {

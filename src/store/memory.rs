@@ -4,6 +4,10 @@ use core::fmt;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 /// Keeps the state in memory, where it is gone with the program. Wiped on drop, never printed.
+///
+/// # Security
+///
+/// A client that loses its state and keeps its client key takes every recorded command again.
 #[derive(Clone, Default)]
 pub struct MemoryStore(Option<Zeroizing<Vec<u8>>>);
 

@@ -17,7 +17,7 @@ pub(crate) const SUBTREES: [&str; 5] = ["p/#", "p/7/#", "#", "$s/#", "p/7/x/#"];
 pub(crate) fn filters() -> Vec<String> {
     let longest = FixedKeyRing::<0, 0, 0>::MAX_FILTER_LEN;
     let long = [longest, longest + 1].map(|len| format!("p/{}", "x".repeat(len - 2)));
-    ["p/7", "p/+", "p/#", "#", "+/a"].map(str::to_owned).into_iter().chain(long).collect()
+    ["p/7", "p/7/#", "p/+", "p/#", "#", "+/a"].map(str::to_owned).into_iter().chain(long).collect()
 }
 
 /// Every text of which commands name the hash: topics, subtrees, and last the client's own control topic.
@@ -32,7 +32,7 @@ pub(crate) fn delivery_topics() -> Vec<String> {
     TOPICS.into_iter().map(str::to_owned).chain(others).collect()
 }
 
-pub(crate) const KEYS: usize = 4;
+pub(crate) const KEYS: usize = 3;
 
 /// Keys of topics, subtrees and symmetric clients.
 pub(crate) fn key(n: usize) -> Key {

@@ -10,7 +10,7 @@ use e4::{
     AppliedCommand, ClientId, ClockReading, CommandError, Full, MaxAge, NameError, OpenError, Options, Refusal,
     Repeated, SealError, SetMaxAgeError, StoreError, Timestamp, TopicHash,
 };
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 /// How long a previous key opens messages, in seconds, whichever way the clock went.
 const TRANSITION: u64 = 3600;
@@ -22,8 +22,7 @@ pub(crate) const STORE_FAILS: StoreError = StoreError::Other("the disk is full")
 pub(crate) struct State {
     pub(crate) keys: OwnKeys,
     pub(crate) options: Options,
-    /// In the order in which they were first set.
-    pub(crate) ages: Vec<(String, MaxAge)>,
+    pub(crate) ages: BTreeMap<String, MaxAge>,
     pub(crate) topics: BTreeMap<Name, Entry>,
     pub(crate) peers: BTreeMap<Name, Key>,
     /// The newest second of which a command was accepted, and the commands accepted of it.
@@ -216,15 +215,16 @@ impl Model {
         }
     }
 
-    /// The rule for the topic itself, or the first whose filter matches, or what holds for all.
+    /// The rule for the topic itself, or of the filter that matches and names most levels, or what holds for all. Of
+    /// filters that name equally many the strictest counts.
     fn max_age(&self, topic: &str) -> MaxAge {
         let ages = &self.state.ages;
-        let exact = ages.iter().find(|(filter, _)| filter == topic);
         let matching = || {
             let matching = ages.iter().filter(|(filter, _)| filter_matches(filter, topic));
-            matching.max_by_key(|(filter, _)| filter.len())
+            let named = |filter: &str| filter.split('/').filter(|level| *level != "+" && *level != "#").count();
+            matching.max_by_key(|(filter, age)| (named(filter), Reverse(**age))).map(|(_, age)| age)
         };
-        exact.or_else(matching).map_or(self.state.options.max_age, |(_, age)| *age)
+        *ages.get(topic).or_else(matching).unwrap_or(&self.state.options.max_age)
     }
 
     /// The topic's own keys, or those derived from the keys of the closest subtree around it.
@@ -295,6 +295,10 @@ impl Model {
             (Err(_), _) => self.state = before,
             (Ok(_), ClockReading::Uptime(uptime)) => self.learned = Some((time_of_change, uptime)),
             (Ok(_), ClockReading::Time(_)) => {}
+        }
+        if applied.is_ok() {
+            // A device without a clock knows only now how late it is.
+            self.erase_in_passing(at);
         }
         applied
     }
@@ -391,15 +395,22 @@ impl Model {
     }
 
     pub(crate) fn set_max_age(&mut self, filter: &str, age: MaxAge, at: Moment) -> Result<(), SetMaxAgeError> {
-        let before = self.state.ages.clone();
+        let before = self.state.clone();
         let ages = &mut self.state.ages;
         let has_room = ages.len() < self.room.age_rules && filter.len() <= self.room.filter_len;
-        match ages.iter_mut().find(|(other, _)| other == filter) {
-            Some(rule) => rule.1 = age,
-            None if has_room => ages.push((filter.to_owned(), age)),
-            None => return Err(SetMaxAgeError::Full(Full::AgeRules)),
+        if !ages.contains_key(filter) && !has_room {
+            return Err(SetMaxAgeError::Full(Full::AgeRules));
         }
-        self.save(at).map_err(SetMaxAgeError::Store).inspect_err(|_| self.state.ages = before)
+        ages.insert(filter.to_owned(), age);
+        self.save(at).map_err(SetMaxAgeError::Store).inspect_err(|_| self.state = before)
+    }
+
+    pub(crate) fn remove_max_age(&mut self, filter: &str, at: Moment) -> Result<(), StoreError> {
+        let before = self.state.clone();
+        if self.state.ages.remove(filter).is_none() {
+            return Ok(());
+        }
+        self.save(at).inspect_err(|_| self.state = before)
     }
 
     // Expired keys, and the store.

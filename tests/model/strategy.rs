@@ -49,6 +49,7 @@ pub(crate) enum Action {
     MoveClock(i64),
     SetOptions(Options),
     SetMaxAge(usize, MaxAge),
+    RemoveMaxAge(usize),
     RefuseSentUntil(When),
     EraseExpiredKeys,
     Restart,
@@ -196,15 +197,16 @@ fn actions(in_public_key_mode: bool) -> impl Strategy<Value = Action> {
         ),
         3 => (topics(), 1..10_usize, message_times())
             .prop_map(|(topic, count, sent)| Action::Messages { topic, count, sent }),
-        14 => (0..12_usize, option::weighted(0.1, topics()))
+        14 => (0..12_usize, option::weighted(0.2, topics()))
             .prop_map(|(which, topic)| Action::Redeliver { which, topic }),
         1 => (topics(), vec(any::<u8>(), 0..120)).prop_map(|(topic, bytes)| Action::Garbage { topic, bytes }),
         7 => (topics(), 0..4_usize).prop_map(|(topic, payload)| Action::Seal { topic, payload }),
         1 => (0..delivery_topics().len()).prop_map(|topic| Action::Seal { topic, payload: 0 }),
         12 => clock_moves().prop_map(Action::MoveClock),
         1 => options().prop_map(Action::SetOptions),
-        5 => (prop_oneof![2 => 0..3_usize, 1 => 0..filters().len()], max_ages())
+        5 => (prop_oneof![2 => 0..4_usize, 1 => 0..filters().len()], max_ages())
             .prop_map(|(filter, age)| Action::SetMaxAge(filter, age)),
+        1 => (0..filters().len()).prop_map(Action::RemoveMaxAge),
         3 => floors().prop_map(Action::RefuseSentUntil),
         2 => Just(Action::EraseExpiredKeys),
         4 => Just(Action::Restart),

@@ -66,7 +66,7 @@ struct Visible {
     topics: BTreeMap<Name, Option<u64>>,
     peers: BTreeMap<Name, Key>,
     newest_command: Option<u64>,
-    max_ages: Vec<(String, MaxAge)>,
+    max_ages: BTreeMap<String, MaxAge>,
     options: Options,
     public_keys: Option<(Key, Key)>,
 }
@@ -185,6 +185,11 @@ impl<R: KeyRing> World<R> {
                 let filter = TopicFilter::new(&filters[*filter]).unwrap();
                 let expected = self.model.set_max_age(filter.as_str(), *age, at);
                 prop_assert_eq!(self.client_mut().set_max_age(&filter, *age), expected);
+            }
+            Action::RemoveMaxAge(filter) => {
+                let filter = TopicFilter::new(&filters[*filter]).unwrap();
+                let expected = self.model.remove_max_age(filter.as_str(), at);
+                prop_assert_eq!(self.client_mut().remove_max_age(&filter), expected);
             }
             Action::RefuseSentUntil(second) => {
                 let second = self.resolve(*second);
@@ -344,7 +349,7 @@ fn start_of<R: KeyRing>(mode: Mode, start: &Start) -> (State, ClientBuilder<R>) 
     let mut state = State {
         keys,
         options: start.options,
-        ages: Vec::new(),
+        ages: BTreeMap::new(),
         topics: BTreeMap::new(),
         peers: BTreeMap::new(),
         newest: None,

@@ -6,8 +6,8 @@ use crate::{
     refused,
 };
 use e4::{
-    ClientId, Command, CommandError, CreateError, FixedKeyRing, Full, GrowableKeyRing, KeyRing, OpenError, Refusal,
-    SealError, Subtree, SubtreeKey, Timestamp, TopicHash, VerifyingKey,
+    ClientBuilder, ClientId, Command, CommandError, CreateError, FixedKeyRing, Full, GrowableKeyRing, KeyRing,
+    MemoryStore, OpenError, Refusal, SealError, Subtree, SubtreeKey, Timestamp, TopicHash, VerifyingKey,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -313,4 +313,21 @@ fn l8_l9_nothing_is_sealed_on_the_own_control_topic() {
         assert_eq!(device.client.seal_into(control.as_str(), b"\x01", &mut out), Err(SealError::ControlTopic));
         assert_eq!(device.client.seal_in_place(control.as_str(), &mut out), Err(SealError::ControlTopic));
     }
+}
+
+#[test]
+fn g1_a_client_that_is_made_anew_can_refuse_the_commands_from_before() {
+    let party = Party::symmetric("pump");
+    let old = party.recipient.seal(&set_topic_key(TOPIC, &topic_key("old")), Timestamp::from_unix(NOW - 10)).unwrap();
+    let new = party.recipient.seal(&set_topic_key(TOPIC, &topic_key("new")), Timestamp::from_unix(NOW + 1)).unwrap();
+    let builder = ClientBuilder::<GrowableKeyRing>::new(party.identity.clone());
+    let mut client = builder
+        .refuse_commands_until(Timestamp::from_unix(NOW))
+        .create_with(MemoryStore::new(), TestClock::time(NOW))
+        .unwrap();
+    let control = client.control_topic();
+    let refused = client.open(control, old.as_bytes());
+    let newest = Timestamp::from_unix(NOW + 1);
+    assert_eq!(refused, Err(OpenError::Refused(Refusal::Superseded { newest })));
+    client.open(control, new.as_bytes()).unwrap();
 }

@@ -7,7 +7,7 @@ use crate::{
 };
 use e4::{
     AppliedCommand, ClientId, Command, CommandError, MaxAge, Mode, OpenError, Opened, Refusal, SIGNED_OVERHEAD,
-    Timestamp,
+    SealError, Timestamp,
 };
 use std::collections::BTreeSet;
 
@@ -199,4 +199,12 @@ fn failures(mode: Mode) -> Vec<Failing> {
         });
     }
     all
+}
+
+#[test]
+fn l12_a_payload_that_is_not_sealed_is_not_left_in_the_buffer() {
+    let device = Device::symmetric("pump");
+    let mut out = [0x11; 100];
+    assert_eq!(device.client.seal_into("no/key", b"top secret", &mut out), Err(SealError::NoTopicKey));
+    assert!(!out.windows(10).any(|part| part == b"top secret"));
 }

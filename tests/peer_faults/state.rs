@@ -263,6 +263,18 @@ fn g16_a_command_erases_an_expired_previous_key() {
 }
 
 #[test]
+fn g16_a_device_without_a_clock_erases_an_expired_previous_key_when_it_learns_the_time() {
+    let (folder, path) = state_path();
+    let mut device: Device = Device::create(Party::symmetric("sensor"), TestStore::file(&path), &TestClock::uptime(0));
+    device.command_at(NOW, &set_topic_key(TOPIC, &topic_key("old"))).unwrap();
+    device.command_at(NOW + 1, &set_topic_key(TOPIC, &topic_key("new"))).unwrap();
+    let mut device = device.restart();
+    assert!(any_file_holds(&folder, topic_key("old").as_bytes()));
+    device.command_at(NOW + 3602, &Command::RemoveTopic(topic_hash("another"))).unwrap();
+    assert!(!any_file_holds(&folder, topic_key("old").as_bytes()));
+}
+
+#[test]
 fn g16_a_client_that_only_publishes_erases_an_expired_previous_key_when_told_to() {
     let (folder, path) = state_path();
     let mut device = in_transition(&path);
