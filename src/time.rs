@@ -143,7 +143,7 @@ impl<C: Clock> Timekeeper<C> {
         }
     }
 
-    /// Learns from an accepted command that it is at least `time` now. What was learned never moves backwards.
+    /// Learns from an accepted command that it is at least `time` now. An older command takes nothing back.
     pub(crate) fn learn(&mut self, time: Timestamp) {
         if let ClockReading::Uptime(at_uptime) = self.clock.read()
             && self.now().is_none_or(|now| now < time)
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn learned_time_runs_with_the_uptime_and_never_backwards() {
+    fn learned_time_runs_with_the_uptime_and_no_command_takes_it_back() {
         let mut time = Timekeeper::new(Uptime(Cell::new(100)));
         assert_eq!(time.now(), None);
         time.learn(Timestamp(5_000));
@@ -178,7 +178,7 @@ mod tests {
         time.learn(Timestamp(9_000));
         time.clock.0.set(131);
         assert_eq!(time.now(), Some(Timestamp(9_001)));
-        // An uptime that wraps around does not take the time back.
+        // An uptime that wraps around takes it back to what was learned, and no further.
         time.clock.0.set(0);
         assert_eq!(time.now(), Some(Timestamp(9_000)));
     }

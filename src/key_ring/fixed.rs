@@ -15,7 +15,8 @@ const COMMANDS_PER_SECOND: usize = 16;
 ///
 /// `TOPICS` topics and subtrees with their previous keys (96 bytes each), `PEERS` public keys of peers (0 for a
 /// symmetric client), and a memory of `OPENED` messages against replay (32 bytes each): at least as many as arrive in
-/// one second, better as many as arrive in the eleven minutes during which a message can be opened.
+/// one second, better as many as arrive in the eleven minutes during which a message can be opened. When it is full, its
+/// oldest second is forgotten, and refused from then on on all topics.
 ///
 /// Besides, it has room for 4 rules on the age of messages and for 16 commands of one second. A full container refuses
 /// with [`Full`](super::Full) and changes nothing.

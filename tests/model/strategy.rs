@@ -197,7 +197,7 @@ fn actions(in_public_key_mode: bool) -> impl Strategy<Value = Action> {
         ),
         3 => (topics(), 1..10_usize, message_times())
             .prop_map(|(topic, count, sent)| Action::Messages { topic, count, sent }),
-        14 => (0..12_usize, option::weighted(0.2, topics()))
+        14 => (0..12_usize, option::weighted(0.3, topics()))
             .prop_map(|(which, topic)| Action::Redeliver { which, topic }),
         1 => (topics(), vec(any::<u8>(), 0..120)).prop_map(|(topic, bytes)| Action::Garbage { topic, bytes }),
         7 => (topics(), 0..4_usize).prop_map(|(topic, payload)| Action::Seal { topic, payload }),
