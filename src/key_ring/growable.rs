@@ -228,13 +228,14 @@ impl AcceptedTags for AcceptedCommands {
 #[derive(Debug)]
 pub struct OpenedMessages {
     seconds: BTreeMap<Timestamp, HashSet<SeenName, Seeded>>,
+    begun_last: Timestamp,
     len: usize,
     hasher: Seeded,
 }
 
 impl ReplayMemory for OpenedMessages {
     fn new(seed: u64) -> Self {
-        Self { seconds: BTreeMap::new(), len: 0, hasher: Seeded(seed) }
+        Self { seconds: BTreeMap::new(), begun_last: Timestamp::from_unix(0), len: 0, hasher: Seeded(seed) }
     }
 
     fn is_full(&self) -> bool {
@@ -242,8 +243,19 @@ impl ReplayMemory for OpenedMessages {
     }
 
     fn insert(&mut self, seen: Seen) -> bool {
-        let second = self.seconds.entry(seen.sent).or_insert_with(|| HashSet::with_hasher(self.hasher));
-        let is_new = second.insert(seen.name);
+        let is_new = match self.seconds.get_mut(&seen.sent) {
+            Some(second) => second.insert(seen.name),
+            None => {
+                // Room for as many as there were in the second that was begun before this one. Each second lends its
+                // number once, so that all the room is never more than all the messages.
+                let expected = self.seconds.get(&self.begun_last).map_or(0, HashSet::len);
+                let mut second = HashSet::with_capacity_and_hasher(expected, self.hasher);
+                second.insert(seen.name);
+                self.seconds.insert(seen.sent, second);
+                self.begun_last = seen.sent;
+                true
+            }
+        };
         self.len += usize::from(is_new);
         is_new
     }
