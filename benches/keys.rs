@@ -51,10 +51,20 @@ fn derivation(c: &mut Criterion) {
     group.bench_function("topic handle", |b| b.iter(|| Topic::new(black_box(TOPIC)).unwrap()));
     group.bench_function("seal under a subtree key, 64 B", |b| {
         let client = e4::Client::builder(kit::identity(Mode::Symmetric))
-            .topic_key(subtree.hash(), subtree_key.to_topic_key())
+            .subtree_key(&subtree, &subtree_key)
             .unwrap()
             .create_with(MemoryStore::new(), BenchClock::new())
             .unwrap();
+        let mut message = vec![0; 64 + Mode::Symmetric.overhead()];
+        b.iter(|| client.seal_in_place(&topic, black_box(&mut message)).unwrap());
+    });
+    group.bench_function("seal under a subtree key, prepared, 64 B", |b| {
+        let mut client = e4::Client::builder(kit::identity(Mode::Symmetric))
+            .subtree_key(&subtree, &subtree_key)
+            .unwrap()
+            .create_with(MemoryStore::new(), BenchClock::new())
+            .unwrap();
+        client.prepare(&topic).unwrap();
         let mut message = vec![0; 64 + Mode::Symmetric.overhead()];
         b.iter(|| client.seal_in_place(&topic, black_box(&mut message)).unwrap());
     });

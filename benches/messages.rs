@@ -4,9 +4,9 @@
 mod kit;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use e4::{MaxAge, Mode, SIGNED_OVERHEAD};
+use e4::{Mode, SIGNED_OVERHEAD};
 use ed25519_dalek::Signer;
-use kit::{BenchClient, BenchClock, TOPIC, bare_open, bare_seal, client, topic};
+use kit::{BenchClock, TOPIC, allow_any_age, bare_open, bare_seal, client, topic};
 use std::hint::black_box;
 
 const SIZES: [usize; 5] = [16, 64, 1024, 16_384, 65_536];
@@ -99,12 +99,6 @@ fn open(c: &mut Criterion) {
             });
         }
     }
-}
-
-fn allow_any_age(client: &mut BenchClient) {
-    let mut options = *client.options();
-    options.max_age = MaxAge::Any;
-    client.set_options(options).unwrap();
 }
 
 criterion_group!(benches, seal, open);

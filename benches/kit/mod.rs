@@ -10,8 +10,8 @@
 
 use aes_siv::{KeyInit, siv::Aes256Siv};
 use e4::{
-    C2SecretKey, Client, ClientId, ClientKey, Clock, ClockReading, GrowableKeyRing, Identity, MemoryStore, Mode,
-    SigningKey, Timestamp, Topic, TopicKey,
+    C2SecretKey, Client, ClientId, ClientKey, Clock, ClockReading, GrowableKeyRing, Identity, MaxAge, MemoryStore,
+    Mode, SigningKey, Timestamp, Topic, TopicKey,
 };
 use std::sync::{
     Arc,
@@ -103,4 +103,11 @@ pub fn bare_open(message: &[u8], tag_at: usize, text: &mut [u8]) -> bool {
     Aes256Siv::new(std::hint::black_box(&[7; 64]).into())
         .decrypt_inout_detached([&message[..8]], text.into(), tag.into())
         .is_ok()
+}
+
+/// Switches the replay check off, so that one message can be opened again and again.
+pub fn allow_any_age(client: &mut BenchClient) {
+    let mut options = *client.options();
+    options.max_age = MaxAge::Any;
+    client.set_options(options).unwrap();
 }
