@@ -1,0 +1,252 @@
+//! What a client knows, as plain maps, and what each command does to it (protocol page, sections 4 to 6).
+
+use crate::{
+    matcher,
+    reference::{self, Id, Key, Parts},
+    world::{self, C2_SECRET, CLIENT_KEY, SEED},
+};
+use e4::{Command, CommandError, FixedKeyRing, Full, MaxAge, Mode, OpenError, Options, Refusal, Timestamp};
+use std::{cmp::Reverse, collections::BTreeMap};
+
+pub type SmallKeyRing = FixedKeyRing<3, 1, 4>;
+
+/// How much a key ring holds.
+#[derive(Clone, Copy)]
+pub struct Capacity {
+    pub topics: usize,
+    pub peers: usize,
+    pub opened: usize,
+    pub rules: usize,
+    pub filter_len: usize,
+    pub commands: usize,
+    /// Bytes of the longest state.
+    pub state_len: usize,
+}
+
+impl Capacity {
+    pub const GROWABLE: Self = Self {
+        topics: usize::MAX,
+        peers: usize::MAX,
+        opened: usize::MAX,
+        rules: usize::MAX,
+        filter_len: usize::MAX,
+        commands: 1 << 12,
+        state_len: usize::MAX,
+    };
+    pub const SMALL: Self = Self {
+        topics: 3,
+        peers: 1,
+        opened: 4,
+        rules: 4,
+        filter_len: SmallKeyRing::MAX_FILTER_LEN,
+        commands: 16,
+        state_len: SmallKeyRing::MAX_STATE_LEN,
+    };
+}
+
+#[derive(Clone)]
+pub struct Model {
+    pub mode: Mode,
+    pub capacity: Capacity,
+    pub topics: BTreeMap<Id, TopicKeys>,
+    pub peers: BTreeMap<Id, Key>,
+    pub newest: Option<u64>,
+    pub options: Options,
+    pub rules: Vec<(String, MaxAge)>,
+    /// The Ed25519 seed and its public half, and the C2's public key; for a symmetric client there is the command key only.
+    pub seed: Key,
+    pub public: Key,
+    pub c2: Key,
+    pub command_key: Key,
+    /// `V` of the commands of the newest second.
+    same_second: Vec<[u8; 16]>,
+}
+
+#[derive(Clone)]
+pub struct TopicKeys {
+    pub current: Key,
+    pub previous: Option<(Key, u64)>,
+}
+
+impl Model {
+    pub fn new(mode: Mode, capacity: Capacity) -> Self {
+        let mut model = Self {
+            mode,
+            capacity,
+            topics: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            newest: None,
+            options: Options::default(),
+            rules: Vec::new(),
+            seed: SEED,
+            c2: reference::x25519_public(&C2_SECRET),
+            public: [0; 32],
+            command_key: CLIENT_KEY,
+            same_second: Vec::new(),
+        };
+        model.agree();
+        model
+    }
+
+    /// What follows from the seed and the C2's key.
+    fn agree(&mut self) {
+        if self.mode == Mode::PublicKey {
+            self.public = reference::ed25519_public(&self.seed);
+            self.command_key = reference::control_key(&self.seed, &self.c2);
+        }
+    }
+
+    pub fn erase_expired(&mut self, now: Option<u64>) {
+        let Some(now) = now else {
+            return;
+        };
+        for topic in self.topics.values_mut() {
+            topic.previous = topic.previous.filter(|(_, replaced)| reference::is_in_transition(*replaced, now));
+        }
+    }
+
+    /// The rule of the topic itself, or of the filter that matches and has most levels that are no wildcards, of several
+    /// the strictest, or what the options say.
+    pub fn max_age(&self, topic: &str) -> MaxAge {
+        let of_topic = self.rules.iter().find(|(filter, _)| filter == topic);
+        let matching = self.rules.iter().filter(|(filter, _)| matcher::matches(filter, topic));
+        of_topic
+            .or_else(|| matching.max_by_key(|(filter, _)| filter.len()))
+            .map_or(self.options.max_age, |(_, age)| *age)
+    }
+
+    pub fn set_rule(&mut self, filter: &str, age: MaxAge) -> Result<(), Full> {
+        if let Some((_, old)) = self.rules.iter_mut().find(|(other, _)| other == filter) {
+            *old = age;
+        } else if self.rules.len() == self.capacity.rules || filter.len() > self.capacity.filter_len {
+            return Err(Full::AgeRules);
+        } else {
+            self.rules.push((filter.into(), age));
+        }
+        Ok(())
+    }
+
+    /// The keys of a topic: its own, or derived from the closest subtree's; the previous one when it is in transition.
+    pub fn keys_of(&self, topic: &str, now: Option<u64>) -> Option<(Key, Option<Key>)> {
+        let (entry, below) = self.entry_of(topic)?;
+        let of_topic = |key: Key| match below {
+            None => key,
+            Some(ref levels) => reference::topic_key_at(&reference::key_below(&key, levels.as_deref())),
+        };
+        let previous = entry.previous.filter(|(_, at)| now.is_some_and(|now| reference::is_in_transition(*at, now)));
+        Some((of_topic(entry.current), previous.map(|(key, _)| of_topic(key))))
+    }
+
+    /// The entry that serves a topic; of a subtree, with the levels of the topic below it.
+    fn entry_of(&self, topic: &str) -> Option<(&TopicKeys, Option<Option<String>>)> {
+        if let Some(entry) = self.topics.get(&reference::short_hash(topic)) {
+            return Some((entry, None));
+        }
+        let levels: Vec<&str> = topic.split('/').collect();
+        let subtree = |depth: usize| {
+            let filter = if depth == 0 { "#".into() } else { levels[..depth].join("/") + "/#" };
+            let entry = self.topics.get(&reference::short_hash(&filter))?;
+            let below = (depth < levels.len()).then(|| levels[depth..].join("/"));
+            Some((entry, Some(below)))
+        };
+        let widest = usize::from(topic.starts_with('$'));
+        (widest..=levels.len()).rev().find_map(subtree)
+    }
+
+    /// What becomes of a command: its body when it is to be carried out.
+    pub fn judge_command(&self, message: &[u8], now: Option<u64>, has_clock: bool) -> Result<Vec<u8>, OpenError> {
+        let parts = Parts::split(Mode::Symmetric, message).ok_or(Refusal::TooShort)?;
+        let body = parts.open(&self.command_key).filter(|body| body.len() <= 65).ok_or(Refusal::NotAuthentic)?;
+        let is_same_second = self.newest == Some(parts.sent);
+        match self.newest {
+            Some(newest) if parts.sent < newest => {
+                return Err(Refusal::Superseded { newest: Timestamp::from_unix(newest) }.into());
+            }
+            _ if is_same_second && self.same_second.contains(&parts.v) => return Err(Refusal::Repeated.into()),
+            _ => {}
+        }
+        if let Some(now) = now {
+            let ahead = parts.sent.saturating_sub(now);
+            if has_clock && ahead > self.options.max_ahead {
+                return Err(OpenError::ClockBehind { ahead });
+            }
+            // The time that was learned from commands may be behind, and is never ahead.
+            reference::check_time(now, parts.sent, self.options.command_max_age, u64::MAX)?;
+        }
+        let command = Command::decode(&body).map_err(Refusal::Command)?;
+        self.check_mode(&body).map_err(Refusal::Command)?;
+        if is_same_second && self.same_second.len() == self.capacity.commands {
+            return Err(OpenError::Full(Full::Commands));
+        }
+        match command {
+            Command::SetTopicKey { topic, .. }
+                if !self.topics.contains_key(topic.as_bytes()) && self.topics.len() == self.capacity.topics =>
+            {
+                Err(OpenError::Full(Full::Topics))
+            }
+            Command::SetPubKey { client, .. }
+                if !self.peers.contains_key(client.as_bytes()) && self.peers.len() == self.capacity.peers =>
+            {
+                Err(OpenError::Full(Full::Peers))
+            }
+            _ => Ok(body),
+        }
+    }
+
+    fn check_mode(&self, body: &[u8]) -> Result<(), CommandError> {
+        let fits = match (body[0], self.mode) {
+            (0x02, Mode::Symmetric) => body.len() == 33,
+            (0x02, Mode::PublicKey) => body.len() == 65,
+            (0x04.., Mode::Symmetric) => false,
+            _ => true,
+        };
+        let control = reference::short_hash(world::client_id().control_topic().as_str());
+        match body[0] {
+            _ if !fits => Err(CommandError::WrongMode),
+            0x03 if body[33..] == control => Err(CommandError::ControlTopic),
+            _ => Ok(()),
+        }
+    }
+
+    /// Carries out a command that was judged good.
+    pub fn apply(&mut self, message: &[u8], body: &[u8], changed_at: u64) {
+        let key = |at: usize| -> Key { body[at..at + 32].try_into().unwrap() };
+        let id = |at: usize| -> Id { body[at..at + 16].try_into().unwrap() };
+        match body[0] {
+            0x00 => {
+                self.topics.remove(&id(1));
+            }
+            0x01 => self.topics.clear(),
+            0x02 if self.mode == Mode::Symmetric => self.command_key = key(1),
+            0x02 => self.seed = key(1),
+            0x03 => self.set_topic_key(id(33), key(1), changed_at),
+            0x04 => {
+                self.peers.remove(&id(1));
+            }
+            0x05 => self.peers.clear(),
+            0x06 => {
+                self.peers.insert(id(33), key(1));
+            }
+            _ => self.c2 = key(1),
+        }
+        if matches!(body[0], 0x02 | 0x07) {
+            self.agree();
+        }
+        let parts = Parts::split(Mode::Symmetric, message).unwrap();
+        if self.newest != Some(parts.sent) {
+            self.same_second.clear();
+        }
+        self.newest = Some(parts.sent);
+        self.same_second.push(parts.v);
+    }
+
+    fn set_topic_key(&mut self, topic: Id, key: Key, changed_at: u64) {
+        let old = self.topics.get(&topic);
+        let previous = match old {
+            Some(old) if old.current == key => old.previous,
+            Some(old) => Some((old.current, changed_at)),
+            None => None,
+        };
+        self.topics.insert(topic, TopicKeys { current: key, previous });
+    }
+}
