@@ -1,6 +1,11 @@
 //! What several test files share: a clock that a test sets, a store that can be made to fail, and clients with the key
 //! server's view of them.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "each test file uses a part of it, and fails by panicking"
+)]
 
 use aes_siv::{KeyInit, siv::Aes256Siv};
 use e4::{

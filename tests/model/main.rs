@@ -48,22 +48,22 @@ const GROWABLE: Room = Room {
 
 #[test]
 fn a_symmetric_client_does_what_the_model_does() {
-    check::<GrowableKeyRing>(Mode::Symmetric, GROWABLE, 96, 60);
+    check::<GrowableKeyRing>(Mode::Symmetric, GROWABLE, 200, 60);
 }
 
 #[test]
 fn a_small_symmetric_client_does_what_the_model_does() {
-    check::<SmallKeyRing>(Mode::Symmetric, SMALL, 128, 60);
+    check::<SmallKeyRing>(Mode::Symmetric, SMALL, 256, 60);
 }
 
 #[test]
 fn a_public_key_client_does_what_the_model_does() {
-    check::<GrowableKeyRing>(Mode::PublicKey, GROWABLE, 32, 60);
+    check::<GrowableKeyRing>(Mode::PublicKey, GROWABLE, 64, 60);
 }
 
 #[test]
 fn a_small_public_key_client_does_what_the_model_does() {
-    check::<SmallKeyRing>(Mode::PublicKey, SMALL, 32, 60);
+    check::<SmallKeyRing>(Mode::PublicKey, SMALL, 64, 60);
 }
 
 fn check<R: KeyRing>(mode: Mode, room: Room, cases: u32, max_steps: usize) {

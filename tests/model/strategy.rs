@@ -204,7 +204,7 @@ fn actions(in_public_key_mode: bool) -> impl Strategy<Value = Action> {
         1 => (0..delivery_topics().len()).prop_map(|topic| Action::Seal { topic, payload: 0 }),
         12 => clock_moves().prop_map(Action::MoveClock),
         1 => options().prop_map(Action::SetOptions),
-        8 => (prop_oneof![3 => 0..2_usize, 1 => 0..filters().len()], max_ages())
+        8 => (prop_oneof![2 => 0..2_usize, 2 => 2..4_usize, 1 => 0..filters().len()], max_ages())
             .prop_map(|(filter, age)| Action::SetMaxAge(filter, age)),
         1 => (0..filters().len()).prop_map(Action::RemoveMaxAge),
         3 => floors().prop_map(Action::RefuseSentUntil),

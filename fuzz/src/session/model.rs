@@ -110,9 +110,10 @@ impl Model {
     pub fn max_age(&self, topic: &str) -> MaxAge {
         let of_topic = self.rules.iter().find(|(filter, _)| filter == topic);
         let matching = self.rules.iter().filter(|(filter, _)| matcher::matches(filter, topic));
-        of_topic
-            .or_else(|| matching.max_by_key(|(filter, _)| filter.len()))
-            .map_or(self.options.max_age, |(_, age)| *age)
+        let named_levels = |filter: &str| filter.split('/').filter(|level| !["+", "#"].contains(level)).count();
+        let seconds = |age: MaxAge| if let MaxAge::Seconds(seconds) = age { seconds.into() } else { u128::MAX };
+        let closest = || matching.min_by_key(|(filter, age)| (Reverse(named_levels(filter)), seconds(*age)));
+        of_topic.or_else(closest).map_or(self.options.max_age, |(_, age)| *age)
     }
 
     pub fn set_rule(&mut self, filter: &str, age: MaxAge) -> Result<(), Full> {

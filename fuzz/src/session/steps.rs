@@ -13,7 +13,8 @@ use e4::{
 const TOPICS: [&str; 6] = ["a", "a/b", "a/b/c", "s/x", "$s/x", "/"];
 const SUBTREES: [&str; 6] = ["#", "a/#", "a/b/#", "s/#", "$s/#", "/#"];
 /// The last is one byte longer than the fixed key ring takes.
-const FILTERS: [&str; 7] = ["a", "a/b", "#", "+/b", "a/#", "$s/+", "a/forty-eight bytes, one more than there is room"];
+const FILTERS: [&str; 8] =
+    ["a", "a/b", "#", "+/b", "a/#", "$s/+", "+/+/#", "a/forty-eight bytes, one more than there is room"];
 const PEERS: [Id; 3] = [*b"the first peer  ", *b"the second peer ", *b"the fuzzed one  "];
 /// Seconds, at and around the limits.
 #[rustfmt::skip]
