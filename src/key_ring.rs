@@ -133,7 +133,7 @@ pub trait KeyCache: Default {
     fn clear(&mut self);
 }
 
-/// Rules on the age of messages, in the order in which they were set.
+/// Rules on the age of messages. Their order means nothing.
 pub trait AgeRules: Default {
     /// Replaces the rule of the same filter when there is one.
     fn set(&mut self, filter: &str, max_age: MaxAge) -> Result<(), NoRoom>;

@@ -193,21 +193,20 @@ impl From<Full> for Refused {
 
 /// Reads a state that [`encode`] wrote.
 pub(crate) fn decode<R: KeyRing>(bytes: &[u8]) -> Result<State<R>, StateError> {
-    let Some(after_magic) = bytes.strip_prefix(MAGIC) else {
+    if !bytes.starts_with(MAGIC) {
         return Err(StateError::NotAState);
-    };
+    }
     let Some((framed, sum)) = bytes.split_last_chunk::<CHECKSUM_LEN>() else {
         return Err(StateError::Damaged);
     };
     if <[u8; CHECKSUM_LEN]>::from(Sha3_256::digest(framed)) != *sum {
         return Err(StateError::Damaged);
     }
-    match after_magic.first() {
-        Some(&VERSION) => {}
-        Some(&version) if version > VERSION => return Err(StateError::NewerVersion(version)),
+    let body = match framed.strip_prefix(MAGIC).and_then(<[u8]>::split_first) {
+        Some((&VERSION, body)) => body,
+        Some((&version, _)) if version > VERSION => return Err(StateError::NewerVersion(version)),
         _ => return Err(StateError::Invalid),
-    }
-    let body = framed.get(MAGIC.len() + 1..).ok_or(StateError::Invalid)?;
+    };
     let mut d = Decoder::new(body);
     let state = decode_body(&mut d).map_err(|Refused(error)| error)?;
     if d.position() == body.len() { Ok(state) } else { Err(StateError::Invalid) }
