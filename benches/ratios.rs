@@ -219,7 +219,11 @@ fn lookup_and_replay(others: usize, rounds: usize) {
         },
     );
     let difference = full - plain;
-    let verdict = if difference <= 60.0 { "met" } else { "MISSED" };
+    let verdict = match others {
+        0..=10_000 if difference <= 60.0 => "60 ns met",
+        0..=10_000 => "60 ns MISSED",
+        _ => "cache misses only",
+    };
     let what = format!("lookup among {others} topics, and replay check");
-    println!("{what:<52} {plain:>7.0} ns {full:>7.0} ns {difference:>5.0} ns  60 ns {verdict}");
+    println!("{what:<52} {plain:>7.0} ns {full:>7.0} ns {difference:>5.0} ns  {verdict}");
 }
