@@ -265,9 +265,14 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
 
     /// The entry that serves a topic: its own, or that of the closest subtree around it, with the levels between.
     fn find_entry<'t>(&self, topic: &'t Topic<'_>) -> Option<(&TopicEntry, Place<'t>)> {
-        if let Some(entry) = self.state.topics.get(topic.hash()) {
-            return Some((entry, Place::Exact));
+        match self.state.topics.get(topic.hash()) {
+            Some(entry) => Some((entry, Place::Exact)),
+            None => self.find_subtree(topic),
         }
+    }
+
+    /// The entry of the closest subtree around a topic that has no entry of its own.
+    fn find_subtree<'t>(&self, topic: &'t Topic<'_>) -> Option<(&TopicEntry, Place<'t>)> {
         // Without any key, nothing is worth hashing each level of a topic for.
         self.state.topics.iter().next()?;
         let of_subtree = |(hash, below)| Some((self.state.topics.get(&hash)?, Place::Below(below)));

@@ -9,6 +9,7 @@
 //! ```
 
 use crate::{
+    bytes::{Reader, WrongLength},
     keys::{SIGNATURE_LEN, SigningKey},
     names::ClientId,
     siv::{self, NotAuthentic, Tag},
@@ -74,6 +75,12 @@ impl Mode {
 #[derive(Debug)]
 pub(crate) struct TooShort;
 
+impl From<WrongLength> for TooShort {
+    fn from(_: WrongLength) -> Self {
+        Self
+    }
+}
+
 /// The front of a protected message.
 #[derive(Clone, Copy)]
 pub(crate) struct Header {
@@ -88,16 +95,13 @@ impl Header {
         if message.len() < mode.overhead() {
             return Err(TooShort);
         }
-        let (sent, rest) = message.split_first_chunk().ok_or(TooShort)?;
-        let (signer, rest) = match mode {
-            Mode::Symmetric => (None, rest),
-            Mode::PublicKey => {
-                let (id, rest) = rest.split_first_chunk().ok_or(TooShort)?;
-                (Some(ClientId::from_bytes(*id)), rest)
-            }
+        let mut reader = Reader::new(message);
+        let sent = Timestamp::from_wire(*reader.take_array()?);
+        let signer = match mode {
+            Mode::Symmetric => None,
+            Mode::PublicKey => Some(ClientId::from_bytes(*reader.take_array()?)),
         };
-        let tag = rest.first_chunk().ok_or(TooShort)?;
-        Ok(Self { sent: Timestamp::from_wire(*sent), signer, tag: *tag })
+        Ok(Self { sent, signer, tag: *reader.take_array()? })
     }
 
     /// Decrypts the body of the message in place; on failure it holds the ciphertext again.

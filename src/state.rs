@@ -173,25 +173,20 @@ pub(crate) struct CommandOrder<C> {
 
 /// How a command stands to those accepted before.
 pub(crate) enum Order {
-    Newer,
-    /// Of the same second as the newest, and not one of those accepted.
-    SameSecond,
+    /// Newer, or of the newest second and not one of those accepted.
+    Next,
     Repeated,
-    Older,
+    Older {
+        newest: Timestamp,
+    },
 }
 
 impl<C: AcceptedTags> CommandOrder<C> {
     pub(crate) fn place(&self, sent: Timestamp, tag: &Tag) -> Order {
         match self.newest {
-            Some(newest) if sent < newest => Order::Older,
-            Some(newest) if sent == newest => {
-                if self.accepted.as_slice().contains(tag) {
-                    Order::Repeated
-                } else {
-                    Order::SameSecond
-                }
-            }
-            _ => Order::Newer,
+            Some(newest) if sent < newest => Order::Older { newest },
+            Some(newest) if sent == newest && self.accepted.as_slice().contains(tag) => Order::Repeated,
+            _ => Order::Next,
         }
     }
 }

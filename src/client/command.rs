@@ -26,11 +26,11 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         body.copy_from_slice(sealed);
         header.open_body(self.state.identity.command_key(), body).map_err(|siv::NotAuthentic| Refusal::NotAuthentic)?;
 
-        let (sent, order) = (header.sent, &self.state.order);
-        match (order.place(sent, &header.tag), order.newest) {
-            (Order::Older, Some(newest)) => return Err(Refusal::Superseded { newest }.into()),
-            (Order::Repeated, _) => return Err(Refusal::Repeated.into()),
-            _ => {}
+        let sent = header.sent;
+        match self.state.order.place(sent, &header.tag) {
+            Order::Next => {}
+            Order::Repeated => return Err(Refusal::Repeated.into()),
+            Order::Older { newest } => return Err(Refusal::Superseded { newest }.into()),
         }
         let now = self.time.now();
         let own_clock = self.time.own_clock();

@@ -215,7 +215,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
                 return Err(Refusal::NotAuthentic);
             }
         }
-        let (entry, place) = self.find_entry(topic).ok_or(Refusal::NoTopicKey)?;
+        let (entry, place) = self.find_subtree(topic).ok_or(Refusal::NoTopicKey)?;
         self.open_with_entry(entry, place, now, header, buffers)
     }
 

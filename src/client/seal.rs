@@ -111,7 +111,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         if let Some(key) = self.derived.get(topic.hash()) {
             return Some(with(key.as_bytes()));
         }
-        let (entry, place): (_, Place<'_>) = self.find_entry(topic)?;
+        let (entry, place) = self.find_subtree(topic)?;
         Some(Self::with_key(&entry.key, place, |key| with(key.as_bytes())))
     }
 }

@@ -11,7 +11,7 @@ use core::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use hashbrown::{HashMap, HashSet};
 
 /// Messages that are remembered against replay: 400 a second for the eleven minutes during which one can be opened. They
-/// take 13 MB, or up to 50 MB where each comes in a second of its own. With more, a client refuses messages that come
+/// take 8 to 15 MB, or 50 MB where each comes in a second of its own. With more, a client refuses messages that come
 /// later than it can remember.
 const OPENED_MESSAGES: usize = 1 << 18;
 
