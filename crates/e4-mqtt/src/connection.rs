@@ -1,0 +1,336 @@
+//! The application's side of a connection.
+
+use crate::{
+    MqttOptions, QoS,
+    builder::{Builder, LastWill},
+    delivery::{Delivery, Outbox},
+    driver,
+    error::{BrokerError, Closed, PublishError},
+    event::Event,
+    protocol::{Limits, Link, NotTaken, Outgoing, Requests},
+    queue::Queue,
+};
+use bytes::Bytes;
+use e4::{AsTopic, ControlTopic, Topic, TopicFilter, controller::SealedCommand};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, RwLock, watch},
+    task::AbortHandle,
+    time::timeout,
+};
+
+/// A connection to a broker, on behalf of one [`e4::Client`]. Clones share it.
+///
+/// It publishes and subscribes; what happens on it comes from its [`Events`]. A task in the background keeps it alive,
+/// connects it again, and follows the key server's commands, whether or not events are taken. When all clones and the
+/// events are dropped, it sends what it has and disconnects; [`shutdown`](Self::shutdown) does so and waits.
+#[derive(Clone)]
+pub struct Connection {
+    shared: Arc<Shared>,
+    outbox: Outbox,
+}
+
+/// What happens on a [`Connection`].
+pub struct Events {
+    shared: Arc<Shared>,
+    /// Keeps the connection for whoever only listens.
+    _outbox: Outbox,
+}
+
+/// What the handles and the tasks of a connection have in common.
+pub(crate) struct Shared {
+    /// None once the connection was shut down.
+    pub(crate) device: Arc<RwLock<Option<e4::Client>>>,
+    pub(crate) control_topic: ControlTopic,
+    pub(crate) clear: Vec<TopicFilter<'static>>,
+    pub(crate) will: Option<LastWill>,
+    pub(crate) queue: Queue,
+    pub(crate) requests: Requests,
+    /// What the application has subscribed.
+    pub(crate) subscriptions: Mutex<BTreeMap<String, QoS>>,
+    /// Counts the sessions that began anew, in which the broker knows no subscriptions.
+    pub(crate) sessions: AtomicU64,
+    /// Bytes of the largest packet that may be sent.
+    pub(crate) max_packet: AtomicU32,
+    /// Told once when the connection is to end, connected or not.
+    pub(crate) ending: Arc<Notify>,
+    driver: Mutex<Option<AbortHandle>>,
+    ended: watch::Receiver<bool>,
+}
+
+/// Starts the tasks of a connection.
+pub(crate) fn start(
+    requests: Requests,
+    link: Link,
+    device: e4::Client,
+    clear: Vec<TopicFilter<'static>>,
+    will: Option<LastWill>,
+    limits: Limits,
+) -> (Connection, Events) {
+    let (end, ended) = watch::channel(false);
+    let ending = Arc::new(Notify::new());
+    let shared = Arc::new(Shared {
+        control_topic: device.control_topic(),
+        device: Arc::new(RwLock::new(Some(device))),
+        clear,
+        will,
+        queue: Queue::new(limits.queue, requests.clone()),
+        requests: requests.clone(),
+        subscriptions: Mutex::default(),
+        sessions: AtomicU64::new(0),
+        max_packet: AtomicU32::new(limits.packet),
+        ending: Arc::clone(&ending),
+        driver: Mutex::new(None),
+        ended,
+    });
+    let outbox = Outbox::start(limits.queue, requests, ending);
+    let task = tokio::spawn(driver::drive(link, Arc::clone(&shared), limits, end));
+    *shared.driver.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());
+    let events = Events { shared: Arc::clone(&shared), _outbox: outbox.clone() };
+    (Connection { shared, outbox }, events)
+}
+
+impl Connection {
+    /// A connection for a device, with a persistent session: the broker keeps what comes while the device is away.
+    pub fn builder(options: impl Into<MqttOptions>, device: e4::Client) -> Builder {
+        Builder::new(options.into(), device)
+    }
+
+    /// Seals a message and hands it over to be published. Waits for room in the queue, not for the broker: for that,
+    /// wait for the [`Delivery`].
+    ///
+    /// While there is no connection messages wait in the queue, with the time at which they were sealed.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]; nothing was published. There is no falling back to the clear.
+    pub async fn publish(&self, topic: impl AsTopic, payload: &[u8], qos: QoS) -> Result<Delivery, PublishError> {
+        self.seal_and_put(topic, payload, qos, false).await
+    }
+
+    /// As [`publish`](Self::publish), and the broker keeps the message for those who subscribe later. They have to
+    /// [allow its age](e4::Client::set_max_age).
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub async fn publish_retained(
+        &self,
+        topic: impl AsTopic,
+        payload: &[u8],
+        qos: QoS,
+    ) -> Result<Delivery, PublishError> {
+        self.seal_and_put(topic, payload, qos, true).await
+    }
+
+    /// Has the broker forget the message that it keeps for a topic, by an empty message that goes out untouched.
+    /// Subscribers refuse it: nothing vouches for it, and anybody can do the same.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Name`], [`PublishError::Closed`].
+    pub async fn clear_retained(&self, topic: impl AsTopic) -> Result<Delivery, PublishError> {
+        let topic = topic.as_topic()?.as_str().to_owned();
+        self.put(Outgoing { topic, payload: Bytes::new(), qos: QoS::AtLeastOnce, retain: true, sealed: false }).await
+    }
+
+    /// Publishes a command to a client, as its key server, at QoS 2. The command is sealed already.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::TooLarge`], [`PublishError::Closed`].
+    pub async fn send_command(&self, to: &ControlTopic, command: &SealedCommand) -> Result<Delivery, PublishError> {
+        let payload = Bytes::copy_from_slice(command.as_bytes());
+        let topic = to.as_str().to_owned();
+        self.put(Outgoing { topic, payload, qos: QoS::ExactlyOnce, retain: false, sealed: true }).await
+    }
+
+    async fn seal_and_put(
+        &self,
+        topic: impl AsTopic,
+        payload: &[u8],
+        qos: QoS,
+        retain: bool,
+    ) -> Result<Delivery, PublishError> {
+        let message = {
+            let device = self.shared.device.read().await;
+            let device = device.as_ref().ok_or(Closed)?;
+            self.shared.protect(device, &topic.as_topic()?, payload, qos, retain)?
+        };
+        self.put(message).await
+    }
+
+    async fn put(&self, message: Outgoing) -> Result<Delivery, PublishError> {
+        let bytes = message.packet_len();
+        let limit = usize::try_from(self.shared.max_packet.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        if bytes > limit {
+            return Err(PublishError::TooLarge { bytes, limit });
+        }
+        Ok(self.outbox.put(message).await)
+    }
+
+    /// Subscribes to a filter, and waits for the broker's word. The subscription is made again whenever the broker has
+    /// forgotten it.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    pub async fn subscribe(&self, filter: &str, qos: QoS) -> Result<(), BrokerError> {
+        loop {
+            let session = self.shared.sessions.load(Ordering::Acquire);
+            match self.shared.requests.subscribe(filter, qos).await {
+                Ok(()) => {
+                    self.shared.subscriptions().insert(filter.to_owned(), qos);
+                    // Else a new session began between the two, and may have missed it.
+                    if self.shared.sessions.load(Ordering::Acquire) == session {
+                        return Ok(());
+                    }
+                }
+                Err(NotTaken::SessionLost) => (),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Ends a subscription.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    pub async fn unsubscribe(&self, filter: &str) -> Result<(), BrokerError> {
+        self.shared.subscriptions().remove(filter);
+        match self.shared.requests.unsubscribe(filter).await {
+            // In a session that begins anew there is nothing to end.
+            Ok(()) | Err(NotTaken::SessionLost) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Looks at the device, or changes its settings. Keep it short: nothing is sealed or opened meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`].
+    pub async fn with_device<T>(&self, look: impl FnOnce(&mut e4::Client) -> T) -> Result<T, Closed> {
+        self.shared.device.write().await.as_mut().map(look).ok_or(Closed)
+    }
+
+    /// Waits until the broker has everything that was published before. Without a connection that may be for ever.
+    pub async fn flush(&self) {
+        self.outbox.flush().await;
+    }
+
+    /// Sends what waits, acknowledges the message that was taken last, disconnects, and gives the device back. Events
+    /// that were not taken stay in the broker for the next time, if their QoS is 1 or 2.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`]: it was shut down before.
+    pub async fn shutdown(self, patience: Duration) -> Result<Shutdown, Closed> {
+        let flushed = timeout(patience, self.flush()).await.is_ok();
+        self.shared.queue.acknowledge_in_hand();
+        let device = self.shared.device.write().await.take().ok_or(Closed)?;
+        let undelivered = self.outbox.undelivered();
+        self.shared.requests.disconnect();
+        self.shared.ending.notify_one();
+        let mut ended = self.shared.ended.clone();
+        let in_order = async { ended.wait_for(|ended| *ended).await.is_ok() };
+        let patience = if flushed { patience } else { Duration::ZERO };
+        if timeout(patience, in_order).await.is_err()
+            && let Some(driver) = self.shared.driver.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            driver.abort();
+        }
+        self.shared.queue.close();
+        Ok(Shutdown { device, undelivered })
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("control_topic", &self.shared.control_topic.as_str()).finish_non_exhaustive()
+    }
+}
+
+/// What remains of a connection that was shut down.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Shutdown {
+    /// The device.
+    pub device: e4::Client,
+    /// How many messages the broker did not take in time.
+    pub undelivered: usize,
+}
+
+impl Events {
+    /// Waits for the next event; `None` after the connection was shut down. May be cancelled.
+    ///
+    /// To ask for the next event says that the application is done with the one before: a message of QoS 1 or 2 is
+    /// acknowledged then, and delivered once more if the program ends before. After a restart such a message is opened
+    /// again, unless [`refuse_sent_until`](e4::Client::refuse_sent_until) was called.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        self.shared.queue.take().await
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.shared.queue.abandon();
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn subscriptions(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, QoS>> {
+        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether messages of a topic are neither sealed nor opened.
+    pub(crate) fn passes_in_the_clear(&self, topic: &Topic<'_>) -> bool {
+        self.clear.iter().any(|filter| filter.matches(topic)) && topic.as_str() != self.control_topic.as_str()
+    }
+
+    pub(crate) fn protect(
+        &self,
+        device: &e4::Client,
+        topic: &Topic<'_>,
+        payload: &[u8],
+        qos: QoS,
+        retain: bool,
+    ) -> Result<Outgoing, e4::SealError> {
+        let sealed = !self.passes_in_the_clear(topic);
+        let payload = if sealed { Bytes::from(device.seal(topic, payload)?) } else { Bytes::copy_from_slice(payload) };
+        Ok(Outgoing { topic: topic.as_str().to_owned(), payload, qos, retain, sealed })
+    }
+}
+
+impl Outgoing {
+    /// Bytes of the packet, or a few more.
+    fn packet_len(&self) -> usize {
+        /// Fixed header, lengths, packet id, content type.
+        const AROUND: usize = 5 + 2 + 2 + 4 + 32;
+        AROUND + self.topic.len() + self.payload.len()
+    }
+}
+
+impl From<NotTaken> for BrokerError {
+    fn from(error: NotTaken) -> Self {
+        match error {
+            NotTaken::Refused(reason) => Self::Refused(reason),
+            NotTaken::Closed | NotTaken::SessionLost => Self::Closed,
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The task that drives a connection: connects, takes in what arrives, follows the key server.
+
+use crate::{
+    connection::Shared,
+    event::{Event, Message, Protection, Refused},
+    protocol::{Arrived, Broken, Happening, Limits, Link, NotTaken},
+    queue::Receipt,
+};
+use e4::{NameError, OpenError, Opened, Refusal, Topic};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, RwLock, watch},
+    time::{Instant, sleep},
+};
+
+/// Drives the connection until it is asked to end.
+pub(crate) async fn drive(mut link: Link, shared: Arc<Shared>, limits: Limits, end: watch::Sender<bool>) {
+    let commands = Arc::new(Commands { shared: Arc::clone(&shared), waiting: Mutex::default(), more: Notify::new() });
+    let retry = tokio::spawn(Arc::clone(&commands).retry());
+    let mut pause = Pause::default();
+    let mut first = true;
+    renew_will(&shared, &mut link).await;
+    loop {
+        match link.poll().await {
+            Ok(Happening::Connected { session_kept, max_packet }) => {
+                tracing::debug!(session_kept, "connected");
+                pause.connected();
+                let max_packet = max_packet.map_or(limits.packet, |broker| broker.min(limits.packet));
+                shared.max_packet.store(max_packet, Ordering::Relaxed);
+                commands.connected(session_kept);
+                shared.connected(session_kept, first);
+                first = false;
+            }
+            Ok(Happening::Arrived(arrived)) => take_in(&shared, &commands, arrived).await,
+            Ok(Happening::Other) => (),
+            Err(Broken::Closed) => break,
+            Err(Broken::Lost(reason)) => {
+                tracing::debug!(reason, "disconnected");
+                shared.queue.connection_lost();
+                link.drop_acknowledgements();
+                shared.queue.push(Event::Disconnected(reason));
+                tokio::select! {
+                    () = sleep(pause.next()) => (),
+                    () = shared.ending.notified() => break,
+                }
+                renew_will(&shared, &mut link).await;
+            }
+        }
+    }
+    retry.abort();
+    shared.queue.close();
+    end.send_replace(true);
+}
+
+/// Seals the will anew, with the key and the time of now.
+async fn renew_will(shared: &Shared, link: &mut Link) {
+    let Some(will) = &shared.will else { return };
+    let sealed = {
+        let device = shared.device.read().await;
+        let Some(device) = device.as_ref() else { return };
+        shared.protect(device, &will.topic, &will.payload, will.qos, will.retain)
+    };
+    link.set_will(sealed.as_ref().ok());
+    if let Err(error) = sealed {
+        tracing::warn!(%error, "connecting without the last will");
+        shared.queue.push(Event::WillWithheld(error));
+    }
+}
+
+/// Takes in a message or command.
+async fn take_in(shared: &Shared, commands: &Commands, arrived: Arrived) {
+    let receipt = shared.queue.receipt(arrived.packet_id, arrived.qos);
+    if arrived.topic == shared.control_topic.as_str().as_bytes() {
+        return commands.take(arrived, receipt).await;
+    }
+    let Arrived { topic, payload, qos, retained, .. } = arrived;
+    match open(shared, &topic, &payload).await {
+        Ok((topic, None)) => {
+            let message = Message { topic, payload: payload.to_vec(), protection: Protection::Clear, retained, qos };
+            shared.queue.push_message(Event::Message(message), receipt);
+        }
+        Ok((topic, Some(message))) => {
+            let message = Message::opened(topic, message, retained, qos);
+            shared.queue.push_message(Event::Message(message), receipt);
+        }
+        Err(Some(reason)) => {
+            shared.queue.acknowledge(receipt);
+            shared.refuse(&topic, reason, retained);
+        }
+        Err(None) => (),
+    }
+}
+
+/// A message with its topic, none if it passes in the clear.
+type OpenedMessage = (String, Option<e4::Message<Vec<u8>>>);
+
+/// Opens a message; no error means that there is no device any more.
+async fn open(shared: &Shared, topic: &[u8], payload: &[u8]) -> Result<OpenedMessage, Option<OpenError>> {
+    // The standard forbids it (MQTT 5, section 1.5.4), and some brokers pass it on.
+    let not_utf8 = |_| Some(OpenError::Name(NameError::NullCharacter));
+    let topic = str::from_utf8(topic).map_err(not_utf8)?;
+    let topic = Topic::new(topic).map_err(|error| Some(error.into()))?;
+    let owned = topic.as_str().to_owned();
+    if shared.passes_in_the_clear(&topic) {
+        return Ok((owned, None));
+    }
+    let mut device = shared.device.write().await;
+    match device.as_mut().ok_or(None)?.open(&topic, payload).map_err(Some)? {
+        Opened::Message(message) => Ok((owned, Some(message))),
+        // Commands are what arrives on the control topic, and nothing else.
+        Opened::Command(_) => Err(Some(Refusal::NotAuthentic.into())),
+    }
+}
+
+impl Shared {
+    fn refuse(&self, topic: &[u8], reason: OpenError, retained: bool) {
+        let topic = String::from_utf8_lossy(topic).into_owned();
+        tracing::debug!(topic, %reason, "refused");
+        self.queue.push(Event::Refused(Refused { topic, reason, retained }));
+    }
+
+    /// Makes the subscriptions that the broker does not have.
+    fn connected(self: &Arc<Self>, session_kept: bool, first: bool) {
+        if session_kept && !first {
+            self.queue.push(Event::Connected { session_kept });
+            return;
+        }
+        // Asked for here and not in the task, so that it goes out before anything else.
+        let granted = self.requests.subscribe(self.control_topic.as_str(), crate::QoS::ExactlyOnce);
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            match granted.await {
+                Ok(()) => this.queue.push(Event::Connected { session_kept }),
+                Err(error) => this.subscription_failed(this.control_topic.as_str(), error),
+            }
+        });
+        if session_kept {
+            return;
+        }
+        self.sessions.fetch_add(1, Ordering::AcqRel);
+        for (filter, qos) in self.subscriptions().clone() {
+            let granted = self.requests.subscribe(&filter, qos);
+            let this = Arc::clone(self);
+            tokio::spawn(async move {
+                if let Err(error) = granted.await {
+                    this.subscription_failed(&filter, error);
+                }
+            });
+        }
+    }
+
+    fn subscription_failed(&self, filter: &str, error: NotTaken) {
+        // In the other cases it is made again, or not needed any more.
+        if let NotTaken::Refused(reason) = error {
+            tracing::warn!(filter, reason, "the broker refused a subscription");
+            self.queue.push(Event::SubscriptionRefused { filter: filter.to_owned(), reason });
+        }
+    }
+}
+
+/// The commands of the key server: in the order in which they arrive, and none left out.
+///
+/// One that cannot be stored, or that this device's clock takes for one of the future, waits here and is tried again;
+/// those behind it wait too, for once a later one is accepted the earlier one would be refused for ever.
+struct Commands {
+    shared: Arc<Shared>,
+    waiting: Mutex<VecDeque<(Arrived, Option<Receipt>)>>,
+    more: Notify,
+}
+
+impl Commands {
+    const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<(Arrived, Option<Receipt>)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What waits comes again if the broker has kept the session, as it was not acknowledged.
+    fn connected(&self, session_kept: bool) {
+        if session_kept {
+            self.waiting().clear();
+        }
+    }
+
+    /// Carries a command out, and acknowledges it once its result is stored.
+    async fn take(&self, arrived: Arrived, receipt: Option<Receipt>) {
+        if !self.waiting().is_empty() {
+            self.waiting().push_back((arrived, receipt));
+        } else if let Some(reason) = self.try_to_carry_out(&arrived, receipt).await {
+            tracing::warn!(%reason, "a command waits");
+            self.shared.queue.push(Event::CommandWaits(reason));
+            self.waiting().push_back((arrived, receipt));
+            self.more.notify_one();
+        }
+    }
+
+    /// Tries again, for as long as the connection lives.
+    async fn retry(self: Arc<Self>) {
+        loop {
+            let next = self.waiting().front().cloned();
+            let Some((arrived, receipt)) = next else {
+                self.more.notified().await;
+                continue;
+            };
+            sleep(Self::RETRY_AFTER).await;
+            if self.try_to_carry_out(&arrived, receipt).await.is_none() {
+                let mut waiting = self.waiting();
+                // Unless it was cleared meanwhile.
+                if waiting.front().is_some_and(|(front, _)| front.payload == arrived.payload) {
+                    waiting.pop_front();
+                }
+            }
+        }
+    }
+
+    /// Returns why the command has to wait, if it has to.
+    async fn try_to_carry_out(&self, arrived: &Arrived, receipt: Option<Receipt>) -> Option<OpenError> {
+        match carry_out(&self.shared.device, &self.shared.control_topic, arrived).await? {
+            Err(reason) if !reason.is_final() => return Some(reason),
+            Err(reason) => {
+                self.shared.queue.acknowledge(receipt);
+                self.shared.refuse(&arrived.topic, reason, arrived.retained);
+            }
+            Ok(Opened::Command(command)) => {
+                self.shared.queue.acknowledge(receipt);
+                tracing::debug!(?command, "carried out");
+                self.shared.queue.push(Event::KeysChanged(command));
+            }
+            // Messages are what arrives on other topics.
+            Ok(Opened::Message(_)) => self.shared.queue.acknowledge(receipt),
+        }
+        None
+    }
+}
+
+/// Opens a command and stores its result, which takes the time of a disk. None when there is no device any more.
+async fn carry_out(
+    device: &Arc<RwLock<Option<e4::Client>>>,
+    control_topic: &e4::ControlTopic,
+    arrived: &Arrived,
+) -> Option<Result<Opened<Vec<u8>>, OpenError>> {
+    let mut device = Arc::clone(device).write_owned().await;
+    let (control_topic, payload) = (*control_topic, arrived.payload.clone());
+    let open = move || device.as_mut().map(|device| device.open(control_topic, &payload));
+    // The thread ends early only with the runtime.
+    tokio::task::spawn_blocking(open).await.ok().flatten()
+}
+
+/// How long to wait before connecting again: longer each time, and not in step with others who lost the same broker.
+#[derive(Default)]
+struct Pause {
+    failures: u32,
+    connected: Option<Instant>,
+}
+
+impl Pause {
+    const SHORTEST: Duration = Duration::from_millis(250);
+    const LONGEST: Duration = Duration::from_secs(30);
+    /// A connection that lasts this long has not failed.
+    const LASTING: Duration = Duration::from_secs(5);
+
+    fn connected(&mut self) {
+        self.connected = Some(Instant::now());
+    }
+
+    fn next(&mut self) -> Duration {
+        if self.connected.take().is_some_and(|since| since.elapsed() >= Self::LASTING) {
+            self.failures = 0;
+        }
+        let longest = Self::SHORTEST.saturating_mul(1 << self.failures.min(10)).min(Self::LONGEST);
+        self.failures = self.failures.saturating_add(1);
+        longest.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+}

@@ -1,0 +1,123 @@
+//! What can go wrong on the application's side. What others do wrong is an [`Event`](crate::Event).
+
+use e4::{NameError, SealError};
+use std::{error::Error, fmt};
+
+/// The connection is closed for good, by [`Connection::shutdown`](crate::Connection::shutdown).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection is closed")
+    }
+}
+
+impl Error for Closed {}
+
+/// Why no connection was started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A persistent session has no MQTT client id.
+    NoMqttClientId,
+    /// The options have a last will, which would not be sealed.
+    UnsealedWill,
+    /// The topic of the last will is not the name of a topic.
+    Will(NameError),
+    /// The MQTT library does not take the options; its reason.
+    Options(String),
+    /// It was not called from within a Tokio runtime.
+    NoRuntime,
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMqttClientId => f.write_str(
+                "a persistent session needs an MQTT client id: set one in the options, or ask for a clean session",
+            ),
+            Self::UnsealedWill => f.write_str(
+                "the last will in the options would not be sealed: give it to the connection's builder instead",
+            ),
+            Self::Will(error) => write!(f, "the topic of the last will: {error}"),
+            Self::Options(reason) => write!(f, "the MQTT options are not valid: {reason}"),
+            Self::NoRuntime => f.write_str("connect from within a Tokio runtime, which drives the connection"),
+        }
+    }
+}
+
+impl Error for BuildError {}
+
+/// Why a message was not published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// It could not be sealed. Nothing went out.
+    Seal(SealError),
+    /// The topic is not the name of a topic.
+    Name(NameError),
+    /// The packet would be larger than the connection or the broker takes.
+    TooLarge {
+        /// Bytes of the packet.
+        bytes: usize,
+        /// Bytes that are allowed.
+        limit: usize,
+    },
+    /// The connection is closed for good.
+    Closed,
+}
+
+impl From<SealError> for PublishError {
+    fn from(error: SealError) -> Self {
+        Self::Seal(error)
+    }
+}
+
+impl From<NameError> for PublishError {
+    fn from(error: NameError) -> Self {
+        Self::Name(error)
+    }
+}
+
+impl From<Closed> for PublishError {
+    fn from(_: Closed) -> Self {
+        Self::Closed
+    }
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seal(error) => error.fmt(f),
+            Self::Name(error) => error.fmt(f),
+            Self::TooLarge { bytes, limit } => {
+                write!(f, "the message makes a packet of {bytes} bytes, and at most {limit} are allowed")
+            }
+            Self::Closed => Closed.fmt(f),
+        }
+    }
+}
+
+impl Error for PublishError {}
+
+/// Why the broker does not have a message, a subscription or an unsubscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BrokerError {
+    /// The broker or the MQTT library refused; the reason.
+    Refused(String),
+    /// The connection was closed before the broker answered.
+    Closed,
+}
+
+impl fmt::Display for BrokerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(reason) => write!(f, "the broker refused: {reason}"),
+            Self::Closed => f.write_str("the connection was closed before the broker answered"),
+        }
+    }
+}
+
+impl Error for BrokerError {}

@@ -1,0 +1,134 @@
+//! What happens on a connection, as the application sees it.
+
+use crate::QoS;
+use e4::{AppliedCommand, ClientId, OpenError, SealError, Timestamp};
+use std::fmt;
+
+/// What happened.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// The broker took the connection, and commands arrive: the control topic is subscribed.
+    Connected {
+        /// Whether the broker still had the session of this client, with its subscriptions and the messages since.
+        session_kept: bool,
+    },
+    /// The broker refused a subscription that this connection makes by itself: that to the control topic, without which
+    /// no commands arrive, or one that the application had and that it lost with its session.
+    SubscriptionRefused {
+        /// What was to be subscribed.
+        filter: String,
+        /// The broker's reason.
+        reason: String,
+    },
+    /// The connection is lost or could not be made, for this reason. The next try follows by itself.
+    Disconnected(String),
+    /// A message arrived.
+    Message(Message),
+    /// A command of the key server was carried out and stored.
+    KeysChanged(AppliedCommand),
+    /// A command of the key server is authentic and cannot be carried out yet, for this reason: the disk or the clock.
+    /// It is tried again every second, and commands behind it wait. Until it succeeds the broker keeps it.
+    CommandWaits(OpenError),
+    /// Something arrived that is not acceptable, and was dropped.
+    Refused(Refused),
+    /// The connection is made without the last will, which cannot be sealed. It is tried again at the next connect.
+    WillWithheld(SealError),
+    /// The application took events more slowly than they came, and these are lost.
+    Overflowed(Overflow),
+}
+
+/// A message that arrived.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Message {
+    /// The topic that it arrived on.
+    pub topic: String,
+    /// What the sender published.
+    pub payload: Vec<u8>,
+    /// How it was protected.
+    pub protection: Protection,
+    /// Whether the broker had kept it for new subscribers.
+    pub retained: bool,
+    /// How the broker delivered it.
+    pub qos: QoS,
+}
+
+/// How a message was protected on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protection {
+    /// It was sealed, and is authentic.
+    Sealed(Seal),
+    /// Not at all: its topic is one of those that pass in the clear. Anybody may have written it.
+    Clear,
+}
+
+/// What the seal of a message says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Seal {
+    /// When it was sealed, by the sender's clock.
+    pub sent: Timestamp,
+    /// How many seconds ago that was; `None` while this client does not know the time.
+    pub age: Option<u64>,
+    /// Who signed it; `None` in symmetric mode.
+    pub signer: Option<ClientId>,
+    /// Whether the topic's previous key opened it.
+    pub previous_key: bool,
+    /// Whether an equal message was opened before; only with [`Repeated::Report`](e4::Repeated::Report).
+    pub repeated: bool,
+}
+
+impl Message {
+    /// What the seal says; `None` if the message came in the clear.
+    #[must_use]
+    pub fn seal(&self) -> Option<&Seal> {
+        match &self.protection {
+            Protection::Sealed(seal) => Some(seal),
+            Protection::Clear => None,
+        }
+    }
+
+    pub(crate) fn opened(topic: String, message: e4::Message<Vec<u8>>, retained: bool, qos: QoS) -> Self {
+        let e4::Message { payload, sent, age, signer, previous_key, repeated, .. } = message;
+        let protection = Protection::Sealed(Seal { sent, age, signer, previous_key, repeated });
+        Self { topic, payload, protection, retained, qos }
+    }
+}
+
+/// Prints no payload.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.topic)
+            .field("bytes", &self.payload.len())
+            .field("protection", &self.protection)
+            .field("retained", &self.retained)
+            .field("qos", &self.qos)
+            .finish()
+    }
+}
+
+/// Something that arrived and is not acceptable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refused {
+    /// The topic that it arrived on.
+    pub topic: String,
+    /// Why: [`OpenError::Refused`], or another error that is [final](OpenError::is_final).
+    pub reason: OpenError,
+    /// Whether the broker had kept it for new subscribers.
+    pub retained: bool,
+}
+
+/// How many events were lost since the last one that was taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Overflow {
+    /// Messages, all of QoS 0: those of QoS 1 and 2 wait in the broker.
+    pub messages: u64,
+    /// Refusals.
+    pub refusals: u64,
+    /// Other events.
+    pub others: u64,
+}

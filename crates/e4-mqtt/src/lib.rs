@@ -1,0 +1,91 @@
+//! MQTT with end-to-end encryption: a client that seals what it publishes, opens what arrives, and follows its key
+//! server.
+//!
+//! ```no_run
+//! use e4::{Client, ClientId, ClientKey, FileStore, Identity};
+//! use e4_mqtt::{Connection, Event, QoS};
+//!
+//! # async fn run(key: ClientKey) -> Result<(), Box<dyn std::error::Error>> {
+//! // The device, with its keys in a file; and its broker, with the options of rumqttc.
+//! let identity = Identity::symmetric(ClientId::from_name("pump-7")?, key);
+//! let device = Client::builder(identity).load_or_create(FileStore::new("/var/lib/pump-7/state"))?;
+//! let options = rumqttc_v5::MqttOptions::new("pump-7", ("broker.example", 1883));
+//!
+//! let (connection, mut events) = Connection::builder(options, device).connect()?;
+//! connection.subscribe("plant/7/#", QoS::AtLeastOnce).await?;
+//! connection.publish("plant/7/pump/pressure", b"4.2 bar", QoS::AtLeastOnce).await?;
+//! while let Some(event) = events.next_event().await {
+//!     match event {
+//!         Event::Message(message) => println!("{}: {} bytes", message.topic, message.payload.len()),
+//!         Event::KeysChanged(command) => println!("the key server changed keys: {command:?}"),
+//!         Event::Refused(refused) => eprintln!("refused on {}: {}", refused.topic, refused.reason),
+//!         other => eprintln!("{other:?}"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The model
+//!
+//! A [`Connection`] serves one [`e4::Client`] over one MQTT session. A task in the background connects and connects
+//! again, subscribes to the client's control topic, and carries out commands as they come: an MQTT acknowledgement leaves
+//! only after the new keys are on the disk, so that a power failure at any moment loses no command. What the application
+//! has to know comes as an [`Event`] from [`Events::next_event`]; nothing that others send ends the connection.
+//!
+//! There is no falling back to the clear: to publish on a topic without a key is an error, and what arrives without a
+//! seal is refused, unless [`Builder::clear`] lists the topic.
+//!
+//! # Queues
+//!
+//! Both ways are bounded by [`Builder::queue`]. [`Connection::publish`] waits for room. What arrives never waits for the
+//! application to keep the connection alive and the keys current: messages of QoS 0 that find no room are lost and
+//! [counted](Event::Overflowed), as MQTT allows; those of QoS 1 and 2 are acknowledged when the application is done with
+//! them, and until then the broker keeps more of them back. In MQTT 5 it sends as many as the queue holds. In 3.1.1 it
+//! decides for itself, often 20; an application that leaves so many unacknowledged keeps commands waiting as well.
+//!
+//! # Retained messages and last wills
+//!
+//! Both are older than a message may be by default: allow their age with [`e4::Client::set_max_age`] on their topics,
+//! before connecting or with [`Connection::with_device`].
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `v4` | yes | MQTT 3.1.1, by `rumqttc-v4-next` |
+//! | `v5` | yes | MQTT 5, by `rumqttc-v5-next` |
+//! | `tls` | yes | TLS by rustls with ring |
+//! | `websocket` | no | WebSocket |
+//! | `proxy` | no | HTTP and SOCKS proxies |
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(any(feature = "v4", feature = "v5")))]
+compile_error!("e4-mqtt needs one of its features `v4` (MQTT 3.1.1) and `v5` (MQTT 5)");
+
+// Layers only look down: a module knows those above it in this list.
+mod error;
+
+mod event;
+mod protocol;
+
+mod delivery;
+mod queue;
+
+mod builder;
+mod connection;
+mod driver;
+
+pub use builder::{Builder, LastWill};
+pub use connection::{Connection, Events, Shutdown};
+pub use delivery::Delivery;
+pub use error::{BrokerError, BuildError, Closed, PublishError};
+pub use event::{Event, Message, Overflow, Protection, Refused, Seal};
+pub use protocol::{MqttOptions, QoS};
+
+// Their types are in public signatures.
+pub use e4;
+#[cfg(feature = "v4")]
+pub use rumqttc_v4;
+#[cfg(feature = "v5")]
+pub use rumqttc_v5;

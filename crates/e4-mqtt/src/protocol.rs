@@ -1,0 +1,336 @@
+//! The two versions of MQTT behind one face: what a connection asks for, and what happens on it.
+//!
+//! [`Requests`] is cloned to whoever asks for something, [`Link`] is the network side, which one task drives.
+
+#[cfg(feature = "v4")]
+mod v4;
+#[cfg(feature = "v5")]
+mod v5;
+
+use crate::error::BuildError;
+use bytes::Bytes;
+
+#[cfg(all(feature = "v4", not(feature = "v5")))]
+pub use rumqttc_v4::QoS;
+#[cfg(feature = "v5")]
+pub use rumqttc_v5::QoS;
+
+/// Where and how to connect, as rumqttc takes it: broker, transport, TLS, credentials, proxy, MQTT client id, keep alive.
+///
+/// Both versions' options convert into this. What a connection decides itself is overridden: session, acknowledgements
+/// and packet sizes ([`Builder`](crate::Builder)). A last will belongs into [`Builder::last_will`](crate::Builder::last_will).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum MqttOptions {
+    /// MQTT 3.1.1.
+    #[cfg(feature = "v4")]
+    V4(Box<rumqttc_v4::MqttOptions>),
+    /// MQTT 5.
+    #[cfg(feature = "v5")]
+    V5(Box<rumqttc_v5::MqttOptions>),
+}
+
+#[cfg(feature = "v4")]
+impl From<rumqttc_v4::MqttOptions> for MqttOptions {
+    fn from(options: rumqttc_v4::MqttOptions) -> Self {
+        Self::V4(Box::new(options))
+    }
+}
+
+#[cfg(feature = "v5")]
+impl From<rumqttc_v5::MqttOptions> for MqttOptions {
+    fn from(options: rumqttc_v5::MqttOptions) -> Self {
+        Self::V5(Box::new(options))
+    }
+}
+
+/// What a connection adds to the options of its user.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Messages that may arrive and wait for the application.
+    pub(crate) queue: usize,
+    /// Bytes of a packet that is sent, and on MQTT 5 also of one that is received.
+    pub(crate) packet: u32,
+    /// Whether the broker keeps subscriptions and messages while the client is away.
+    pub(crate) persistent: bool,
+}
+
+/// A message on its way to the broker.
+#[derive(Clone)]
+pub(crate) struct Outgoing {
+    pub(crate) topic: String,
+    pub(crate) payload: Bytes,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    /// MQTT 5 names the content type of these.
+    pub(crate) sealed: bool,
+}
+
+/// Why the broker did not take a message, a subscription or an unsubscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    /// The broker has forgotten the session, and this with it. Ask again.
+    SessionLost,
+    /// The connection is closed for good.
+    Closed,
+    /// The broker's reason, in words.
+    Refused(String),
+}
+
+/// What the network brought.
+pub(crate) enum Happening {
+    Connected {
+        session_kept: bool,
+        /// Bytes of the largest packet that the broker takes.
+        max_packet: Option<u32>,
+    },
+    Arrived(Arrived),
+    /// Traffic that only the client library cares for.
+    Other,
+}
+
+/// A message as it came from the broker, not acknowledged yet.
+#[derive(Clone)]
+pub(crate) struct Arrived {
+    pub(crate) topic: Bytes,
+    pub(crate) payload: Bytes,
+    pub(crate) qos: QoS,
+    pub(crate) retained: bool,
+    pub(crate) packet_id: u16,
+}
+
+/// The connection has ended, or was not made.
+pub(crate) enum Broken {
+    /// It was asked to end.
+    Closed,
+    /// The reason, in words. To poll again connects again.
+    Lost(String),
+}
+
+macro_rules! either {
+    ($this:ident, $it:ident => $result:expr) => {
+        match $this {
+            #[cfg(feature = "v4")]
+            Self::V4($it) => $result,
+            #[cfg(feature = "v5")]
+            Self::V5($it) => $result,
+        }
+    };
+}
+
+/// Asks for things. Never waits: the queues behind it are bounded by whoever asks.
+#[derive(Clone)]
+pub(crate) enum Requests {
+    #[cfg(feature = "v4")]
+    V4(v4::Requests),
+    #[cfg(feature = "v5")]
+    V5(v5::Requests),
+}
+
+/// An answer of the broker that is awaited.
+pub(crate) type Answer = futures_util::future::BoxFuture<'static, Result<(), NotTaken>>;
+
+impl Requests {
+    /// Queues a message; the answer comes when the broker has it, as far as its QoS goes.
+    pub(crate) fn publish(&self, message: &Outgoing) -> Answer {
+        either!(self, requests => requests.publish(message))
+    }
+
+    pub(crate) fn subscribe(&self, filter: &str, qos: QoS) -> Answer {
+        either!(self, requests => requests.subscribe(filter, qos))
+    }
+
+    pub(crate) fn unsubscribe(&self, filter: &str) -> Answer {
+        either!(self, requests => requests.unsubscribe(filter))
+    }
+
+    pub(crate) fn acknowledge(&self, packet_id: u16, qos: QoS) {
+        either!(self, requests => requests.acknowledge(packet_id, qos));
+    }
+
+    /// Ends the connection in good order.
+    pub(crate) fn disconnect(&self) {
+        either!(self, requests => requests.disconnect());
+    }
+}
+
+/// The network side of a connection.
+pub(crate) enum Link {
+    #[cfg(feature = "v4")]
+    V4(Box<v4::Link>),
+    #[cfg(feature = "v5")]
+    V5(Box<v5::Link>),
+}
+
+impl Link {
+    /// Nothing is connected before the first [`poll`](Self::poll).
+    pub(crate) fn new(options: MqttOptions, limits: Limits) -> Result<(Requests, Self), BuildError> {
+        match options {
+            #[cfg(feature = "v4")]
+            MqttOptions::V4(options) => {
+                let (requests, link) = v4::link(*options, limits)?;
+                Ok((Requests::V4(requests), Self::V4(Box::new(link))))
+            }
+            #[cfg(feature = "v5")]
+            MqttOptions::V5(options) => {
+                let (requests, link) = v5::link(*options, limits)?;
+                Ok((Requests::V5(requests), Self::V5(Box::new(link))))
+            }
+        }
+    }
+
+    /// Connects if need be, and waits for what happens next. Not to be cancelled.
+    pub(crate) async fn poll(&mut self) -> Result<Happening, Broken> {
+        either!(self, link => link.poll().await)
+    }
+
+    /// Sets the last will for the next time of connecting; its payload as it goes out.
+    pub(crate) fn set_will(&mut self, will: Option<&Outgoing>) {
+        either!(self, link => link.set_will(will));
+    }
+
+    /// Drops the acknowledgements that still wait: on another connection they would mean other messages.
+    pub(crate) fn drop_acknowledgements(&mut self) {
+        either!(self, link => link.events.clean());
+    }
+}
+
+/// What both versions have in the same words but different types. The version's module adds what differs: `limit`,
+/// `resume`, `options_mut`, `last_will`, `publish_options`, `pub_ack`, `pub_rec` and `happening`.
+macro_rules! common {
+    ($rumqttc:ident) => {
+        use super::{Answer, Broken, Happening, Limits, NotTaken, Outgoing, QoS};
+        use crate::error::BuildError;
+        use $rumqttc::{
+            AckMode, AsyncClient, ConnectionError, EventLoop, LastWill, ManualAck, MqttOptions, PubAck, PubRec,
+            PublishNoticeError, PublishOptions, SessionMode, SubscribeNoticeError, UnsubscribeNoticeError,
+        };
+
+        pub(super) fn link(mut options: MqttOptions, limits: Limits) -> Result<(Requests, Link), BuildError> {
+            if options.last_will().is_some() {
+                return Err(BuildError::UnsealedWill);
+            }
+            if limits.persistent && options.client_id().is_empty() {
+                return Err(BuildError::NoMqttClientId);
+            }
+            options.set_session_mode(if limits.persistent { SessionMode::Persistent } else { SessionMode::Clean });
+            options.set_ack_mode(AckMode::Manual);
+            limit(&mut options, limits);
+            let without_will = options.clone();
+            if limits.persistent && options.session_store().is_none() {
+                resume(&mut options);
+            }
+            let (client, events) = AsyncClient::builder(options)
+                .unbounded()
+                .try_build()
+                .map_err(|error| BuildError::Options(error.to_string()))?;
+            Ok((Requests(client), Link { events, without_will }))
+        }
+
+        #[derive(Clone)]
+        pub(crate) struct Requests(AsyncClient);
+
+        impl Requests {
+            pub(super) fn publish(&self, message: &Outgoing) -> Answer {
+                let Outgoing { topic, payload, .. } = message;
+                let notice = self.0.try_publish_tracked(topic.as_str(), payload.clone(), publish_options(message));
+                Box::pin(async move {
+                    notice?.wait_completion_async().await.map_err(|error| match error {
+                        PublishNoticeError::SessionReset => NotTaken::SessionLost,
+                        PublishNoticeError::Recv => NotTaken::Closed,
+                        // It was in the buffers of a connection that broke, and nobody has seen it.
+                        PublishNoticeError::Qos0NotFlushed => NotTaken::SessionLost,
+                        error => NotTaken::Refused(error.to_string()),
+                    })
+                })
+            }
+
+            pub(super) fn subscribe(&self, filter: &str, qos: QoS) -> Answer {
+                let notice = self.0.try_subscribe_tracked(filter, qos);
+                Box::pin(async move {
+                    notice?.wait_completion_async().await.map_err(|error| match error {
+                        SubscribeNoticeError::SessionReset => NotTaken::SessionLost,
+                        SubscribeNoticeError::Recv => NotTaken::Closed,
+                        error => NotTaken::Refused(error.to_string()),
+                    })
+                })
+            }
+
+            pub(super) fn unsubscribe(&self, filter: &str) -> Answer {
+                let notice = self.0.try_unsubscribe_tracked(filter);
+                Box::pin(async move {
+                    notice?.wait_completion_async().await.map_err(|error| match error {
+                        UnsubscribeNoticeError::SessionReset => NotTaken::SessionLost,
+                        UnsubscribeNoticeError::Recv => NotTaken::Closed,
+                        error => NotTaken::Refused(error.to_string()),
+                    })
+                })
+            }
+
+            pub(super) fn acknowledge(&self, packet_id: u16, qos: QoS) {
+                if let Some(ack) = ack(packet_id, qos) {
+                    // It fails only when the connection is closed for good.
+                    let _closed = self.0.try_manual_ack(ack);
+                }
+            }
+
+            pub(super) fn disconnect(&self) {
+                let _closed = self.0.try_disconnect();
+            }
+        }
+
+        impl From<$rumqttc::ClientError> for NotTaken {
+            fn from(error: $rumqttc::ClientError) -> Self {
+                match error {
+                    $rumqttc::ClientError::RequestChannelDisconnected(_) => Self::Closed,
+                    // Its text has the whole request in it.
+                    $rumqttc::ClientError::InvalidRequest(_) => Self::Refused("the topic or filter is not valid".into()),
+                    _ => Self::Refused("the request queue does not take it".into()),
+                }
+            }
+        }
+
+        fn ack(packet_id: u16, qos: QoS) -> Option<ManualAck> {
+            match qos {
+                QoS::AtMostOnce => None,
+                QoS::AtLeastOnce => Some(ManualAck::PubAck(pub_ack(packet_id))),
+                QoS::ExactlyOnce => Some(ManualAck::PubRec(pub_rec(packet_id))),
+            }
+        }
+
+        pub(crate) struct Link {
+            pub(super) events: EventLoop,
+            /// The options as they were at first: the library has no way to take a will out again.
+            without_will: MqttOptions,
+        }
+
+        impl Link {
+            pub(super) async fn poll(&mut self) -> Result<Happening, Broken> {
+                match self.events.poll().await {
+                    Ok(event) => {
+                        let happening = happening(event);
+                        if matches!(happening, Happening::Connected { .. }) && self.without_will.session_store().is_none() {
+                            // What `resume` has set is needed once.
+                            options_mut(&mut self.events).clear_session_store();
+                        }
+                        Ok(happening)
+                    }
+                    Err(ConnectionError::RequestsDone) => Err(Broken::Closed),
+                    Err(error) => Err(Broken::Lost(error.to_string())),
+                }
+            }
+
+            pub(super) fn set_will(&mut self, will: Option<&Outgoing>) {
+                let options = options_mut(&mut self.events);
+                match will {
+                    Some(will) => {
+                        options.set_last_will(last_will(will));
+                    }
+                    None if options.last_will().is_some() => *options = self.without_will.clone(),
+                    None => (),
+                }
+            }
+        }
+    };
+}
+use common;

@@ -1,0 +1,54 @@
+//! MQTT 3.1.1.
+
+use super::Arrived;
+use rumqttc_v4::{Event, Packet};
+
+super::common!(rumqttc_v4);
+
+/// The longest packet that MQTT has, in bytes (MQTT 3.1.1, section 2.2.3).
+const LONGEST_PACKET: usize = 268_435_460;
+
+fn limit(options: &mut MqttOptions, limits: Limits) {
+    // A client cannot tell the broker its limit in this version. A message over it would end the connection, and come
+    // again on the next one, for ever: here the broker's limit is the one to set.
+    options.set_max_packet_size(LONGEST_PACKET, usize::try_from(limits.packet).unwrap_or(LONGEST_PACKET));
+}
+
+/// Nothing is to be done for a session that only the broker remembers.
+fn resume(_options: &mut MqttOptions) {}
+
+fn options_mut(events: &mut EventLoop) -> &mut MqttOptions {
+    &mut events.mqtt_options
+}
+
+fn last_will(will: &Outgoing) -> LastWill {
+    LastWill::new(will.topic.clone(), will.payload.clone(), will.qos, will.retain)
+}
+
+fn publish_options(message: &Outgoing) -> PublishOptions {
+    PublishOptions::new(message.qos).retain(message.retain)
+}
+
+fn pub_ack(packet_id: u16) -> PubAck {
+    PubAck::new(packet_id)
+}
+
+fn pub_rec(packet_id: u16) -> PubRec {
+    PubRec::new(packet_id)
+}
+
+fn happening(event: Event) -> Happening {
+    match event {
+        Event::Incoming(Packet::ConnAck(ack)) => {
+            Happening::Connected { session_kept: ack.session_present, max_packet: None }
+        }
+        Event::Incoming(Packet::Publish(publish)) => Happening::Arrived(Arrived {
+            topic: publish.topic,
+            payload: publish.payload,
+            qos: publish.qos,
+            retained: publish.retain,
+            packet_id: publish.pkid,
+        }),
+        _ => Happening::Other,
+    }
+}
