@@ -14,7 +14,7 @@ use crate::key_ring::GrowableKeyRing;
 use crate::{
     filter::TopicFilter,
     key_ring::{AgeRules, Full, KeyRing, MaxAge, NoRoom, Table, TopicEntry},
-    keys::{C2PublicKey, SubtreeKey, TopicKey, VerifyingKey},
+    keys::{C2PublicKey, KeyFingerprint, SubtreeKey, TopicKey, VerifyingKey},
     message::Mode,
     names::{ClientId, ControlTopic, TopicHash},
     replay::ReplayWindow,
@@ -114,6 +114,16 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     pub fn topics(&self) -> impl Iterator<Item = (&TopicHash, Option<Timestamp>)> {
         let replaced = |entry: &TopicEntry| entry.previous.as_ref().map(|previous| previous.replaced);
         self.state.topics.iter().map(move |(topic, entry)| (topic, replaced(entry)))
+    }
+
+    /// The topics and subtrees that the client has a key for, with the fingerprints of their keys: to be compared with
+    /// those of the key server, or of a peer.
+    pub fn key_fingerprints(&self) -> impl Iterator<Item = TopicFingerprints> {
+        self.state.topics.iter().map(|(topic, entry)| TopicFingerprints {
+            topic: *topic,
+            key: entry.key.fingerprint(),
+            previous: entry.previous.as_ref().map(|previous| (previous.key.fingerprint(), previous.replaced)),
+        })
     }
 
     /// Whether the client has a key for a topic: its own, or that of a subtree around it.
@@ -288,6 +298,18 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     }
 }
 
+/// Which keys a client holds for a topic or subtree, without the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicFingerprints {
+    /// The topic, or the subtree.
+    pub topic: TopicHash,
+    /// Its key.
+    pub key: KeyFingerprint,
+    /// The key it had before, when that is still kept, and when it was replaced.
+    pub previous: Option<(KeyFingerprint, Timestamp)>,
+}
+
 /// Where a topic lies, seen from the entry that serves it.
 #[derive(Clone, Copy)]
 enum Place<'t> {
@@ -338,3 +360,27 @@ impl fmt::Display for SetMaxAgeError {
 }
 
 impl core::error::Error for SetMaxAgeError {}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+    use crate::{ClientKey, Identity, MemoryStore};
+
+    #[test]
+    fn the_fingerprints_of_a_topic_are_those_of_its_current_and_of_its_previous_key() {
+        let key = |n| TopicKey::from_bytes(&[n; 32]).unwrap();
+        let (a, b, now) = (Topic::new("a").unwrap(), Topic::new("b").unwrap(), Timestamp::now());
+        let id = ClientId::from_name("pump-7").unwrap();
+        let client = Client::builder(Identity::symmetric(id, ClientKey::from_bytes(&[1; 32]).unwrap()))
+            .topic_key(a.hash(), key(2))
+            .and_then(|builder| builder.topic_key_with_previous(b.hash(), key(3), key(4), now))
+            .and_then(|builder| builder.create(MemoryStore::new()))
+            .unwrap();
+        let mut found: std::vec::Vec<_> = client.key_fingerprints().collect();
+        found.sort_by_key(|entry| entry.key != key(2).fingerprint());
+        let of_a = TopicFingerprints { topic: *a.hash(), key: key(2).fingerprint(), previous: None };
+        let previous = Some((key(4).fingerprint(), now));
+        let of_b = TopicFingerprints { topic: *b.hash(), key: key(3).fingerprint(), previous };
+        assert_eq!(found, [of_a, of_b]);
+    }
+}

@@ -15,11 +15,13 @@
 //! Secrets are wiped when they are dropped, are compared in constant time, and print as `TopicKey(..)`.
 
 mod ed25519;
+mod fingerprint;
 mod secret;
 mod x25519;
 
 pub(crate) use ed25519::SIGNATURE_LEN;
 pub use ed25519::{SigningKey, VerifyingKey};
+pub use fingerprint::KeyFingerprint;
 pub use secret::{ClientKey, RootKey, StorageKey, SubtreeKey, TopicKey};
 pub use x25519::{C2PublicKey, C2SecretKey};
 

@@ -106,6 +106,7 @@ pub mod controller;
 
 pub use client::{
     Client, ClientBuilder, CreateError, LoadError, Message, OpenError, Opened, Refusal, SealError, SetMaxAgeError,
+    TopicFingerprints,
 };
 pub use command::{AppliedCommand, Command, CommandError, EncodedCommand};
 pub use filter::{Subtree, TopicFilter};
@@ -113,9 +114,10 @@ pub use filter::{Subtree, TopicFilter};
 pub use key_ring::GrowableKeyRing;
 pub use key_ring::{FixedKeyRing, Full, KeyRing, MaxAge};
 pub use keys::{
-    C2PublicKey, C2SecretKey, ClientKey, KeyError, RootKey, SigningKey, StorageKey, SubtreeKey, TopicKey, VerifyingKey,
+    C2PublicKey, C2SecretKey, ClientKey, KeyError, KeyFingerprint, RootKey, SigningKey, StorageKey, SubtreeKey,
+    TopicKey, VerifyingKey,
 };
-pub use message::{Mode, SIGNED_OVERHEAD, SYMMETRIC_OVERHEAD};
+pub use message::{MessageHeader, Mode, SIGNED_OVERHEAD, SYMMETRIC_OVERHEAD};
 pub use names::{ClientId, ControlTopic, NameError, TopicHash};
 pub use state::{Identity, Options, Repeated, StateError};
 #[cfg(feature = "std")]

@@ -59,6 +59,25 @@ impl Mode {
         self.header_len() + self.trailer_len()
     }
 
+    /// What can be read of a message without a key, as a client of this mode lays it out. `None` when the message is
+    /// shorter than the [`overhead`](Self::overhead).
+    ///
+    /// A message does not say of which mode it is, nor whether it is protected at all: any bytes that are long enough
+    /// have a header.
+    ///
+    /// ```
+    /// use e4::{Mode, Timestamp};
+    ///
+    /// let header = Mode::Symmetric.read_header(&[0; 30]).unwrap();
+    /// assert_eq!((header.sent, header.signer, header.payload_len), (Timestamp::from_unix(0), None, 6));
+    /// assert_eq!(Mode::PublicKey.read_header(&[0; 30]), None);
+    /// ```
+    #[must_use]
+    pub fn read_header(self, message: &[u8]) -> Option<MessageHeader> {
+        let Header { sent, signer, tag: _ } = Header::read(self, message).ok()?;
+        Some(MessageHeader { sent, signer, payload_len: self.body(message)?.len() })
+    }
+
     /// The payload's part of a message.
     pub(crate) fn body(self, message: &[u8]) -> Option<&[u8]> {
         message.get(self.header_len()..message.len().checked_sub(self.trailer_len())?)
@@ -69,6 +88,22 @@ impl Mode {
         let end = message.len().checked_sub(self.trailer_len())?;
         message.get_mut(self.header_len()..end)
     }
+}
+
+/// What a protected message shows to everyone who sees it: see [`Mode::read_header`].
+///
+/// # Security
+///
+/// Nobody has checked it. Only what [`Client::open`](crate::Client::open) returns is authentic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MessageHeader {
+    /// When the message says it was sealed.
+    pub sent: Timestamp,
+    /// Who the message says has signed it; `None` in symmetric mode.
+    pub signer: Option<ClientId>,
+    /// Bytes of the payload.
+    pub payload_len: usize,
 }
 
 /// A message is shorter than its overhead.
@@ -136,4 +171,33 @@ pub(crate) fn seal_signed(
     *tag_field = siv::seal(key, &sent.to_wire(), body);
     *signature_field = signing_key.sign(signed);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_of_a_message_is_read_without_a_key() {
+        let sent = Timestamp::from_unix(1_800_000_000);
+        let mut message = [0; SYMMETRIC_OVERHEAD + 5];
+        seal(&[1; 32], sent, &mut message).unwrap();
+        let header = Mode::Symmetric.read_header(&message).unwrap();
+        assert_eq!(header, MessageHeader { sent, signer: None, payload_len: 5 });
+
+        let signer = ClientId::from_bytes([7; 16]);
+        let mut message = [0; SIGNED_OVERHEAD + 5];
+        seal_signed(&[1; 32], sent, &signer, &SigningKey::from_seed(&[2; 32]).unwrap(), &mut message).unwrap();
+        let header = Mode::PublicKey.read_header(&message).unwrap();
+        assert_eq!(header, MessageHeader { sent, signer: Some(signer), payload_len: 5 });
+    }
+
+    #[test]
+    fn what_is_shorter_than_the_overhead_has_no_header() {
+        for mode in [Mode::Symmetric, Mode::PublicKey] {
+            let message = [0; SIGNED_OVERHEAD];
+            assert_eq!(mode.read_header(&message[..mode.overhead()]).unwrap().payload_len, 0);
+            assert_eq!(mode.read_header(&message[..mode.overhead() - 1]), None);
+        }
+    }
 }

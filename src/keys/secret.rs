@@ -1,4 +1,4 @@
-use super::KeyError;
+use super::{KeyError, KeyFingerprint};
 use core::fmt;
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
@@ -54,6 +54,12 @@ macro_rules! secret_key {
             #[must_use]
             pub fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
+            }
+
+            /// What two people compare to see that they hold the same key.
+            #[must_use]
+            pub fn fingerprint(&self) -> KeyFingerprint {
+                KeyFingerprint::of(&self.0)
             }
         }
 

@@ -1,4 +1,4 @@
-use super::{KeyError, SigningKey, VerifyingKey, secret::secret_key};
+use super::{KeyError, KeyFingerprint, SigningKey, VerifyingKey, secret::secret_key};
 use core::fmt;
 use rand_core::CryptoRng;
 use sha3::{Digest, Sha3_256};
