@@ -1,0 +1,71 @@
+//! What the command prints, and how it ends.
+
+use e4::Timestamp;
+use serde::Serialize;
+use std::{io::Write, process::ExitCode};
+
+/// How results are printed.
+#[derive(Clone, Copy)]
+pub(crate) struct Output {
+    pub(crate) json: bool,
+}
+
+impl Output {
+    /// Prints a result as one line of JSON, or as the text for people.
+    pub(crate) fn print(self, result: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        let line = if self.json { serde_json::to_string(result)? } else { text() };
+        writeln!(std::io::stdout().lock(), "{line}")?;
+        Ok(())
+    }
+}
+
+/// A time as people read it: ISO 8601, UTC.
+pub(crate) fn iso_time(time: Timestamp) -> String {
+    let seconds = i64::try_from(time.as_unix()).ok();
+    seconds
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+        .map_or_else(|| format!("second {time} after 1970, in no year of the calendar"), |time| time.to_string())
+}
+
+/// Why the command did not do what it was asked to.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Exit code 1: a file, a key, the network or an argument's value.
+    Error(anyhow::Error),
+    /// Exit code 3: the message was refused; the reason.
+    Refused(String),
+    /// Exit code 27, as `mosquitto_sub`: the time given with `-W` is over before the messages asked for came.
+    TimedOut,
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl Failure {
+    /// Says on standard error what went wrong.
+    pub(crate) fn report(self) -> ExitCode {
+        match self {
+            // Whoever reads our output has read enough: `e4 sub | head`.
+            Self::Error(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+            Self::Error(error) => {
+                anstream::eprintln!("Error: {error:#}");
+                ExitCode::FAILURE
+            }
+            Self::Refused(reason) => {
+                anstream::eprintln!("Refused: {reason}");
+                ExitCode::from(3)
+            }
+            Self::TimedOut => {
+                anstream::eprintln!("Timed out");
+                ExitCode::from(27)
+            }
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
