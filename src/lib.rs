@@ -63,7 +63,7 @@
 //!
 //! # Pages
 //!
-//! [Protocol](_documentation::protocol), [security](_documentation::security),
+//! [Protocol](_documentation::protocol), [security](_documentation::security), [MQTT](_documentation::mqtt),
 //! [architecture](_documentation::architecture), [performance](_documentation::performance),
 //! [changes](_documentation::changelog).
 #![no_std]
@@ -141,6 +141,8 @@ pub mod _documentation {
     pub mod protocol {}
     #[doc = include_str!("../docs/security.md")]
     pub mod security {}
+    #[doc = include_str!("../docs/mqtt.md")]
+    pub mod mqtt {}
     #[doc = include_str!("../docs/architecture.md")]
     pub mod architecture {}
     #[doc = include_str!("../docs/performance.md")]

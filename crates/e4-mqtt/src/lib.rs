@@ -9,7 +9,7 @@
 //! // The device, with its keys in a file; and its broker, with the options of rumqttc.
 //! let identity = Identity::symmetric(ClientId::from_name("pump-7")?, key);
 //! let device = Client::builder(identity).load_or_create(FileStore::new("/var/lib/pump-7/state"))?;
-//! let options = rumqttc_v5::MqttOptions::new("pump-7", ("broker.example", 1883));
+//! let options = e4_mqtt::rumqttc_v5::MqttOptions::new("pump-7", ("broker.example", 1883));
 //!
 //! let (connection, mut events) = Connection::builder(options, device).connect()?;
 //! connection.subscribe("plant/7/#", QoS::AtLeastOnce).await?;
@@ -82,6 +82,11 @@ pub use delivery::Delivery;
 pub use error::{BrokerError, BuildError, Closed, PublishError};
 pub use event::{Event, Message, Overflow, Protection, Refused, Seal};
 pub use protocol::{MqttOptions, QoS};
+
+/// The README's example, so that it compiles.
+#[cfg(all(doctest, feature = "v5"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 // Their types are in public signatures.
 pub use e4;

@@ -195,8 +195,11 @@ impl Link {
     }
 }
 
-/// What both versions have in the same words but different types. The version's module adds what differs: `limit`,
-/// `resume`, `options_mut`, `last_will`, `publish_options`, `pub_ack`, `pub_rec` and `happening`.
+/// What both versions have in the same words but different types. The version's module adds what differs: `adjust`,
+/// `adjust_events`, `resume`, `options_mut`, `last_will`, `publish_options`, `pub_ack`, `pub_rec` and `happening`.
+///
+/// TCP_NODELAY is set in both: what goes out is flushed in batches already, and to hold it back for the network's sake as
+/// well would cost a lone message 40 ms.
 macro_rules! common {
     ($rumqttc:ident) => {
         use super::{Answer, Broken, Happening, Limits, NotTaken, Outgoing, QoS};
@@ -215,15 +218,16 @@ macro_rules! common {
             }
             options.set_session_mode(if limits.persistent { SessionMode::Persistent } else { SessionMode::Clean });
             options.set_ack_mode(AckMode::Manual);
-            limit(&mut options, limits);
+            adjust(&mut options, limits);
             let without_will = options.clone();
             if limits.persistent && options.session_store().is_none() {
                 resume(&mut options);
             }
-            let (client, events) = AsyncClient::builder(options)
+            let (client, mut events) = AsyncClient::builder(options)
                 .unbounded()
                 .try_build()
                 .map_err(|error| BuildError::Options(error.to_string()))?;
+            adjust_events(&mut events);
             Ok((Requests(client), Link { events, without_will }))
         }
 
@@ -284,7 +288,9 @@ macro_rules! common {
                 match error {
                     $rumqttc::ClientError::RequestChannelDisconnected(_) => Self::Closed,
                     // Its text has the whole request in it.
-                    $rumqttc::ClientError::InvalidRequest(_) => Self::Refused("the topic or filter is not valid".into()),
+                    $rumqttc::ClientError::InvalidRequest(_) => {
+                        Self::Refused("the topic or filter is not valid".into())
+                    }
                     _ => Self::Refused("the request queue does not take it".into()),
                 }
             }
@@ -309,7 +315,9 @@ macro_rules! common {
                 match self.events.poll().await {
                     Ok(event) => {
                         let happening = happening(event);
-                        if matches!(happening, Happening::Connected { .. }) && self.without_will.session_store().is_none() {
+                        if matches!(happening, Happening::Connected { .. })
+                            && self.without_will.session_store().is_none()
+                        {
                             // What `resume` has set is needed once.
                             options_mut(&mut self.events).clear_session_store();
                         }

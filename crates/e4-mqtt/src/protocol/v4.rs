@@ -8,7 +8,7 @@ super::common!(rumqttc_v4);
 /// The longest packet that MQTT has, in bytes (MQTT 3.1.1, section 2.2.3).
 const LONGEST_PACKET: usize = 268_435_460;
 
-fn limit(options: &mut MqttOptions, limits: Limits) {
+fn adjust(options: &mut MqttOptions, limits: Limits) {
     // A client cannot tell the broker its limit in this version. A message over it would end the connection, and come
     // again on the next one, for ever: here the broker's limit is the one to set.
     options.set_max_packet_size(LONGEST_PACKET, usize::try_from(limits.packet).unwrap_or(LONGEST_PACKET));
@@ -19,6 +19,10 @@ fn resume(_options: &mut MqttOptions) {}
 
 fn options_mut(events: &mut EventLoop) -> &mut MqttOptions {
     &mut events.mqtt_options
+}
+
+fn adjust_events(events: &mut EventLoop) {
+    events.network_options.set_tcp_nodelay(true);
 }
 
 fn last_will(will: &Outgoing) -> LastWill {

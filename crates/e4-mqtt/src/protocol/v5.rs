@@ -12,12 +12,18 @@ super::common!(rumqttc_v5);
 /// Of sealed messages, for whoever looks at the traffic. Nothing depends on it: it is not authenticated.
 const CONTENT_TYPE: &str = "application/e4";
 
-fn limit(options: &mut MqttOptions, limits: Limits) {
+fn adjust(options: &mut MqttOptions, limits: Limits) {
     options.set_max_packet_size(Some(limits.packet));
+    let mut network_options = options.network_options();
+    network_options.set_tcp_nodelay(true);
+    options.set_network_options(network_options);
     // What is not acknowledged waits in the broker, not here.
     let queue = u16::try_from(limits.queue).unwrap_or(u16::MAX);
     options.set_receive_maximum(Some(options.receive_maximum().unwrap_or(queue).min(queue)));
 }
+
+/// The options have it all.
+fn adjust_events(_events: &mut EventLoop) {}
 
 fn resume(options: &mut MqttOptions) {
     let upper_limit = options.get_outgoing_inflight_upper_limit();
@@ -47,7 +53,8 @@ fn publish_options(message: &Outgoing) -> PublishOptions {
     if !message.sealed {
         return options;
     }
-    options.properties(PublishProperties { content_type: Some(CONTENT_TYPE.to_owned()), ..PublishProperties::default() })
+    options
+        .properties(PublishProperties { content_type: Some(CONTENT_TYPE.to_owned()), ..PublishProperties::default() })
 }
 
 fn pub_ack(packet_id: u16) -> PubAck {
