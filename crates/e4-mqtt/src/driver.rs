@@ -14,13 +14,15 @@ use std::{
 };
 use tokio::{
     sync::{Notify, RwLock, watch},
+    task::JoinHandle,
     time::{Instant, sleep},
 };
 
 /// Drives the connection until it is asked to end.
 pub(crate) async fn drive(mut link: Link, shared: Arc<Shared>, limits: Limits, end: watch::Sender<bool>) {
     let commands = Arc::new(Commands { shared: Arc::clone(&shared), waiting: Mutex::default(), more: Notify::new() });
-    let retry = tokio::spawn(Arc::clone(&commands).retry());
+    let beside =
+        [tokio::spawn(Arc::clone(&commands).retry()), tokio::spawn(erase_expired_keys(Arc::clone(&shared.device)))];
     let mut pause = Pause::default();
     let mut first = true;
     renew_will(&shared, &mut link).await;
@@ -51,7 +53,7 @@ pub(crate) async fn drive(mut link: Link, shared: Arc<Shared>, limits: Limits, e
             }
         }
     }
-    retry.abort();
+    beside.iter().for_each(JoinHandle::abort);
     shared.queue.close();
     end.send_replace(true);
 }
@@ -248,6 +250,20 @@ async fn carry_out(
     let open = move || device.as_mut().map(|device| device.open(control_topic, &payload));
     // The thread ends early only with the runtime.
     tokio::task::spawn_blocking(open).await.ok().flatten()
+}
+
+/// Erases previous keys when they have expired, also on a device that nothing arrives at.
+async fn erase_expired_keys(device: Arc<RwLock<Option<e4::Client>>>) {
+    const NOW_AND_THEN: Duration = Duration::from_secs(60);
+    loop {
+        sleep(NOW_AND_THEN).await;
+        let mut device = Arc::clone(&device).write_owned().await;
+        let erased = tokio::task::spawn_blocking(move || device.as_mut().map(e4::Client::erase_expired_keys)).await;
+        if let Ok(Some(Err(error))) = erased {
+            // They are erased in memory, and it is tried again.
+            tracing::warn!(%error, "expired keys are still stored");
+        }
+    }
 }
 
 /// How long to wait before connecting again: longer each time, and not in step with others who lost the same broker.

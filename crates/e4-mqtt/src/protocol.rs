@@ -62,7 +62,8 @@ pub(crate) struct Outgoing {
     pub(crate) payload: Bytes,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
-    /// MQTT 5 names the content type of these.
+    /// MQTT 5 names the content type of these; 3.1.1 has no place for it.
+    #[cfg_attr(not(feature = "v5"), expect(dead_code))]
     pub(crate) sealed: bool,
 }
 
@@ -198,7 +199,7 @@ impl Link {
 /// What both versions have in the same words but different types. The version's module adds what differs: `adjust`,
 /// `adjust_events`, `resume`, `options_mut`, `last_will`, `publish_options`, `pub_ack`, `pub_rec` and `happening`.
 ///
-/// TCP_NODELAY is set in both: what goes out is flushed in batches already, and to hold it back for the network's sake as
+/// `TCP_NODELAY` is set in both: what goes out is flushed in batches already, and to hold it back for the network as
 /// well would cost a lone message 40 ms.
 macro_rules! common {
     ($rumqttc:ident) => {
