@@ -1,27 +1,24 @@
 //! What a connection is to be like, before it starts.
 
-use crate::{
-    Connection, Events, MqttOptions, QoS,
-    error::BuildError,
-    protocol::{Limits, Link},
-};
+use crate::{Connection, Events, MqttOptions, QoS, error::BuildError, protocol::Limits};
 use e4::{Topic, TopicFilter};
 
 /// A connection that is being put together; see [`Connection::builder`].
 #[derive(Debug)]
 #[must_use = "nothing connects before `connect`"]
 pub struct Builder {
-    options: MqttOptions,
-    device: e4::Client,
-    clear: Vec<TopicFilter<'static>>,
-    will: Option<LastWill>,
-    limits: Limits,
+    pub(crate) options: MqttOptions,
+    pub(crate) device: e4::Client,
+    pub(crate) clear: Vec<TopicFilter<'static>>,
+    pub(crate) will: Option<LastWill>,
+    pub(crate) leave_messages: bool,
+    pub(crate) limits: Limits,
 }
 
 impl Builder {
     pub(crate) fn new(options: MqttOptions, device: e4::Client) -> Self {
         let limits = Limits { queue: 1024, packet: 1 << 20, persistent: true };
-        Self { options, device, clear: Vec::new(), will: None, limits }
+        Self { options, device, clear: Vec::new(), will: None, leave_messages: false, limits }
     }
 
     /// Lets the topics of a filter pass in the clear, both ways: messages are published unsealed, and arrive marked as
@@ -50,6 +47,13 @@ impl Builder {
         self
     }
 
+    /// Takes commands only, and leaves messages of QoS 1 and 2 that wait in the session to the broker, for another program
+    /// of the same device that connects later: for a tool that only publishes.
+    pub fn leave_messages(mut self) -> Self {
+        self.leave_messages = true;
+        self
+    }
+
     /// How many messages may wait for the application, and how many for the broker; 1024 unless set, at least 1.
     ///
     /// Of what arrives, messages of QoS 0 beyond that are [lost](crate::Event::Overflowed), and those of QoS 1 and 2 wait
@@ -75,8 +79,7 @@ impl Builder {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(BuildError::NoRuntime);
         }
-        let (requests, link) = Link::new(self.options, self.limits)?;
-        Ok(crate::connection::start(requests, link, self.device, self.clear, self.will, self.limits))
+        crate::connection::start(self)
     }
 }
 

@@ -5,9 +5,9 @@ use crate::{
     builder::{Builder, LastWill},
     delivery::{Delivery, Outbox},
     driver,
-    error::{BrokerError, Closed, PublishError},
+    error::{BrokerError, BuildError, Closed, PublishError},
     event::Event,
-    protocol::{Limits, Link, NotTaken, Outgoing, Requests},
+    protocol::{Link, NotTaken, Outgoing, Requests},
     queue::Queue,
 };
 use bytes::Bytes;
@@ -52,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) control_topic: ControlTopic,
     pub(crate) clear: Vec<TopicFilter<'static>>,
     pub(crate) will: Option<LastWill>,
+    pub(crate) leave_messages: bool,
     pub(crate) queue: Queue,
     pub(crate) requests: Requests,
     /// What the application has subscribed.
@@ -67,14 +68,9 @@ pub(crate) struct Shared {
 }
 
 /// Starts the tasks of a connection.
-pub(crate) fn start(
-    requests: Requests,
-    link: Link,
-    device: e4::Client,
-    clear: Vec<TopicFilter<'static>>,
-    will: Option<LastWill>,
-    limits: Limits,
-) -> (Connection, Events) {
+pub(crate) fn start(builder: Builder) -> Result<(Connection, Events), BuildError> {
+    let Builder { options, device, clear, will, leave_messages, limits } = builder;
+    let (requests, link) = Link::new(options, limits)?;
     let (end, ended) = watch::channel(false);
     let ending = Arc::new(Notify::new());
     let shared = Arc::new(Shared {
@@ -82,6 +78,7 @@ pub(crate) fn start(
         device: Arc::new(RwLock::new(Some(device))),
         clear,
         will,
+        leave_messages,
         queue: Queue::new(limits.queue, requests.clone()),
         requests: requests.clone(),
         subscriptions: Mutex::default(),
@@ -95,7 +92,7 @@ pub(crate) fn start(
     let task = tokio::spawn(driver::drive(link, Arc::clone(&shared), limits, end));
     *shared.driver.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());
     let events = Events { shared: Arc::clone(&shared), _outbox: outbox.clone() };
-    (Connection { shared, outbox }, events)
+    Ok((Connection { shared, outbox }, events))
 }
 
 impl Connection {

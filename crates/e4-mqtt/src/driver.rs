@@ -79,6 +79,9 @@ async fn take_in(shared: &Shared, commands: &Commands, arrived: Arrived) {
     if arrived.topic == shared.control_topic.as_str().as_bytes() {
         return commands.take(arrived, receipt).await;
     }
+    if shared.leave_messages {
+        return;
+    }
     let Arrived { topic, payload, qos, retained, .. } = arrived;
     match open(shared, &topic, &payload).await {
         Ok((topic, None)) => {
