@@ -86,9 +86,9 @@ pub(crate) fn start(builder: Builder) -> Result<(Connection, Events), BuildError
         max_packet: AtomicU32::new(limits.packet),
         ending: Arc::clone(&ending),
         driver: Mutex::new(None),
-        ended,
+        ended: ended.clone(),
     });
-    let outbox = Outbox::start(limits.queue, requests, ending);
+    let outbox = Outbox::start(limits.queue, requests, ending, ended);
     let task = tokio::spawn(driver::drive(link, Arc::clone(&shared), limits, end));
     *shared.driver.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());
     let events = Events { shared: Arc::clone(&shared), _outbox: outbox.clone() };

@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot, watch},
     time::timeout,
 };
 
@@ -54,15 +54,25 @@ enum Item {
 
 impl Outbox {
     /// Starts the task that sends what is handed in. When all outboxes are dropped it sends what it has, disconnects, and
-    /// says so.
-    pub(crate) fn start(capacity: usize, requests: Requests, abandoned: Arc<Notify>) -> Self {
+    /// says so. It ends with the connection.
+    pub(crate) fn start(
+        capacity: usize,
+        requests: Requests,
+        abandoned: Arc<Notify>,
+        mut ended: watch::Receiver<bool>,
+    ) -> Self {
         let (queue, items) = mpsc::channel(capacity);
         let undelivered = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&undelivered);
         tokio::spawn(async move {
-            deliver(items, capacity, &requests, counter).await;
-            requests.disconnect();
-            abandoned.notify_one();
+            tokio::select! {
+                () = deliver(items, capacity, &requests, counter) => {
+                    requests.disconnect();
+                    abandoned.notify_one();
+                }
+                // Also when the task that would say so is gone. Whoever waits for a delivery is told that it is closed.
+                _ended = ended.wait_for(|ended| *ended) => (),
+            }
         });
         Self { queue, undelivered }
     }
@@ -98,16 +108,22 @@ async fn deliver(mut items: mpsc::Receiver<Item>, limit: usize, requests: &Reque
                 Some(Item::Message(message, answer)) => {
                     under_way.push(send(message, answer, requests.clone(), Arc::clone(&undelivered)));
                 }
-                Some(Item::Flush(done)) => {
-                    while under_way.next().await.is_some() {}
-                    let _nobody_waits = done.send(());
-                }
+                Some(Item::Flush(mut done)) => tokio::select! {
+                    () = drain(&mut under_way) => {
+                        let _nobody_waits = done.send(());
+                    }
+                    () = done.closed() => (),
+                },
                 None => break,
             },
             Some(()) = under_way.next() => (),
         }
     }
-    let _given_up = timeout(LAST_PATIENCE, async { while under_way.next().await.is_some() {} }).await;
+    let _given_up = timeout(LAST_PATIENCE, drain(&mut under_way)).await;
+}
+
+async fn drain(under_way: &mut FuturesUnordered<BoxFuture<'static, ()>>) {
+    while under_way.next().await.is_some() {}
 }
 
 /// Hands the message to the MQTT library at once, so that the order is kept, and waits for the broker's answer.
