@@ -43,7 +43,6 @@ pub(crate) async fn drive(mut link: Link, shared: Arc<Shared>, limits: Limits, e
             Err(Broken::Lost(reason)) => {
                 tracing::debug!(reason, "disconnected");
                 shared.queue.connection_lost();
-                link.drop_acknowledgements();
                 shared.queue.push(Event::Disconnected(reason));
                 tokio::select! {
                     () = sleep(pause.next()) => (),

@@ -8,7 +8,8 @@ use std::fmt;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
-    /// The broker took the connection, and commands arrive: the control topic is subscribed.
+    /// The broker took the connection, and commands arrive: the control topic is subscribed. In a session that was kept,
+    /// what waited there may come before this.
     Connected {
         /// Whether the broker still had the session of this client, with its subscriptions and the messages since.
         session_kept: bool,

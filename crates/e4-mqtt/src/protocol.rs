@@ -189,11 +189,6 @@ impl Link {
     pub(crate) fn set_will(&mut self, will: Option<&Outgoing>) {
         either!(self, link => link.set_will(will));
     }
-
-    /// Drops the acknowledgements that still wait: on another connection they would mean other messages.
-    pub(crate) fn drop_acknowledgements(&mut self) {
-        either!(self, link => link.events.clean());
-    }
 }
 
 /// What both versions have in the same words but different types. The version's module adds what differs: `adjust`,
@@ -306,7 +301,7 @@ macro_rules! common {
         }
 
         pub(crate) struct Link {
-            pub(super) events: EventLoop,
+            events: EventLoop,
             /// The options as they were at first: the library has no way to take a will out again.
             without_will: MqttOptions,
         }

@@ -8,7 +8,12 @@ super::common!(rumqttc_v4);
 /// The longest packet that MQTT has, in bytes (MQTT 3.1.1, section 2.2.3).
 const LONGEST_PACKET: usize = 268_435_460;
 
+/// Messages of QoS 1 and 2 under way to the broker. A client is not told how many the broker takes in this version, and
+/// mosquitto, which takes 20, ends the connection of who sends more.
+const MAX_IN_FLIGHT: u16 = 20;
+
 fn adjust(options: &mut MqttOptions, limits: Limits) {
+    options.set_inflight(options.inflight().clamp(1, MAX_IN_FLIGHT));
     // A client cannot tell the broker its limit in this version. A message over it would end the connection, and come
     // again on the next one, for ever: here the broker's limit is the one to set.
     options.set_max_packet_size(LONGEST_PACKET, usize::try_from(limits.packet).unwrap_or(LONGEST_PACKET));
