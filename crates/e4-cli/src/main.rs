@@ -3,6 +3,7 @@
 //! Each subcommand is a module of its own with its `Args` and a `run`; what several of them need stands beside them.
 
 mod completions;
+mod demo;
 mod device;
 mod id;
 mod inspect;
@@ -30,6 +31,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Keygen(keygen::Args),
     Id(id::Args),
     Key(key::Args),
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = Output { json: cli.json };
     let result = match cli.command {
+        Command::Demo(args) => demo::run(&args),
         Command::Keygen(args) => keygen::run(&args, output),
         Command::Id(args) => id::run(&args, output),
         Command::Key(args) => key::run(&args, output),

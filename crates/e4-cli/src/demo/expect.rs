@@ -1,0 +1,189 @@
+//! What is expected of what arrives, and whether it was so.
+
+use super::{eavesdropper::Seen, player::PATIENCE};
+use e4::{AppliedCommand, OpenError, Refusal};
+use e4_mqtt::{Event, Message, Protection};
+use std::fmt;
+
+/// What a device is to make of what arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// A message, under the topic's newest key, as it was sent.
+    Reads(&'static str),
+    /// The same, from the broker's memory.
+    ReadsRetained(&'static str),
+    TakesKey,
+    ForgetsKey,
+    Refuses(Because),
+}
+
+/// Why something is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Because {
+    /// It is sealed under a key that the device does not have.
+    OtherKey,
+    /// The same message was opened before.
+    MessageAgain,
+    /// The command is not newer than one that was applied.
+    OldCommand,
+    TooOld,
+}
+
+impl Expected {
+    fn is_met_by(self, event: &Event) -> bool {
+        match (self, event) {
+            (Self::Reads(payload), Event::Message(message)) => reads(message, payload) && !message.retained,
+            (Self::ReadsRetained(payload), Event::Message(message)) => reads(message, payload) && message.retained,
+            (Self::TakesKey, Event::KeysChanged(command)) => matches!(command, AppliedCommand::SetTopicKey(_)),
+            (Self::ForgetsKey, Event::KeysChanged(command)) => matches!(command, AppliedCommand::RemoveTopic(_)),
+            (Self::Refuses(because), Event::Refused(refused)) => because.is(&refused.reason),
+            _ => false,
+        }
+    }
+}
+
+fn reads(message: &Message, payload: &str) -> bool {
+    let under_newest_key = matches!(message.protection, Protection::Sealed(seal) if !seal.previous_key);
+    message.payload == payload.as_bytes() && under_newest_key
+}
+
+impl Because {
+    fn is(self, reason: &OpenError) -> bool {
+        let OpenError::Refused(refusal) = reason else { return false };
+        match self {
+            Self::OtherKey => *refusal == Refusal::NotAuthentic,
+            Self::MessageAgain => *refusal == Refusal::Repeated,
+            // In the second of the newest command it is recognized, later it is too old.
+            Self::OldCommand => matches!(refusal, Refusal::Superseded { .. } | Refusal::Repeated),
+            Self::TooOld => matches!(refusal, Refusal::TooOld { .. }),
+        }
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reads(payload) => write!(f, "reads {payload:?} under the newest key"),
+            Self::ReadsRetained(payload) => write!(f, "reads the retained {payload:?} under the newest key"),
+            Self::TakesKey => f.write_str("takes the new key"),
+            Self::ForgetsKey => f.write_str("forgets the old key"),
+            Self::Refuses(because) => write!(f, "refuses, because {because}"),
+        }
+    }
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OtherKey => "it is sealed under a key that it does not have",
+            Self::MessageAgain => "it opened the same message before",
+            Self::OldCommand => "the command is an old one",
+            Self::TooOld => "the message is too old",
+        })
+    }
+}
+
+/// One line of the story: what was sent, what that looked like on its way, what came of it.
+pub(super) struct Row {
+    pub(super) sender: String,
+    pub(super) sent: String,
+    pub(super) seen: Vec<Seen>,
+    pub(super) received: Vec<Received>,
+    /// Devices that are switched off, for which it waits in the broker.
+    pub(super) waits_for: Vec<&'static str>,
+}
+
+impl Row {
+    pub(super) fn new(sender: impl Into<String>, sent: impl Into<String>, seen: Vec<Seen>) -> Self {
+        Self { sender: sender.into(), sent: sent.into(), seen, received: Vec::new(), waits_for: Vec::new() }
+    }
+}
+
+/// What a device made of what arrived.
+pub(super) struct Received {
+    pub(super) who: &'static str,
+    pub(super) expected: Expected,
+    /// None if nothing arrived.
+    pub(super) event: Option<Event>,
+}
+
+impl Received {
+    pub(super) fn is_as_expected(&self) -> bool {
+        self.event.as_ref().is_some_and(|event| self.expected.is_met_by(event))
+    }
+
+    /// In words.
+    pub(super) fn outcome(&self) -> String {
+        match &self.event {
+            Some(Event::Message(message)) => {
+                let retained = if message.retained { "the retained " } else { "" };
+                let key = match message.seal() {
+                    Some(seal) if seal.previous_key => " under the previous key",
+                    Some(_) => "",
+                    None => " in the clear",
+                };
+                format!("reads {retained}{:?}{key}", String::from_utf8_lossy(&message.payload))
+            }
+            Some(Event::KeysChanged(AppliedCommand::SetTopicKey(_))) => "takes the new key".to_owned(),
+            Some(Event::KeysChanged(AppliedCommand::RemoveTopic(_))) => "forgets the old key".to_owned(),
+            Some(Event::Refused(refused)) => format!("refuses: {}", refused.reason),
+            Some(Event::Disconnected(reason)) => format!("lost its connection: {reason}"),
+            Some(other) => format!("{other:?}"),
+            None => format!("received nothing for {} s", PATIENCE.as_secs()),
+        }
+    }
+}
+
+/// What was expected and what happened instead.
+pub(super) struct Broken {
+    pub(super) expected: String,
+    pub(super) happened: String,
+}
+
+/// Counts what came out as expected: everything goes through here.
+#[derive(Default)]
+pub(super) struct Checks {
+    pub(super) held: usize,
+}
+
+impl Checks {
+    /// Holds a row against what is expected of it; what did not hold.
+    pub(super) fn judge(&mut self, row: &Row) -> Vec<Broken> {
+        let mut broken = Vec::new();
+        for seen in &row.seen {
+            broken.extend(self.check(seen.secret.is_none(), || Broken {
+                expected: format!("the broker sees no plaintext and no key on {}", seen.topic),
+                happened: format!("it sees {} in the clear", seen.secret.unwrap_or_default()),
+            }));
+        }
+        for received in &row.received {
+            broken.extend(self.check(received.is_as_expected(), || Broken {
+                expected: format!("{} {}", received.who, received.expected),
+                happened: format!("{} {}", received.who, received.outcome()),
+            }));
+        }
+        broken
+    }
+
+    /// One expectation: counts it, or says what happened otherwise.
+    pub(super) fn check(&mut self, holds: bool, otherwise: impl FnOnce() -> Broken) -> Option<Broken> {
+        if holds {
+            self.held += 1;
+            None
+        } else {
+            Some(otherwise())
+        }
+    }
+}
+
+/// The story ends at the first row that is not as expected: what would follow from it says nothing.
+#[derive(Debug)]
+pub(super) struct NotAsExpected;
+
+impl fmt::Display for NotAsExpected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the demo did not come out as expected: see above")
+    }
+}
+
+impl std::error::Error for NotAsExpected {}
