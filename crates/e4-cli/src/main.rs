@@ -2,17 +2,22 @@
 //!
 //! Each subcommand is a module of its own with its `Args` and a `run`; what several of them need stands beside them.
 
+mod broker;
 mod completions;
+mod control;
 mod demo;
 mod device;
+mod fleet;
 mod id;
 mod inspect;
 mod key;
 mod keygen;
 mod output;
 mod password;
+mod publish;
 mod seal;
 mod secret_file;
+mod subscribe;
 
 use clap::{Parser, Subcommand};
 use output::{Failure, Output};
@@ -20,7 +25,17 @@ use std::process::ExitCode;
 
 /// End-to-end encryption and key management for MQTT.
 #[derive(Parser)]
-#[command(name = "e4", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "e4",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "\
+Begin with `e4 demo`. Files with keys are given as a path, `-` for standard input or `env:NAME` for an environment variable.
+
+Exit codes: 0 done; 1 it could not be done; 2 the command line is wrong; 3 a message was refused (open); 27 the time is
+over (sub -W)."
+)]
 struct Cli {
     /// Print results as JSON, for programs
     #[arg(long, global = true)]
@@ -36,6 +51,9 @@ enum Command {
     Id(id::Args),
     Key(key::Args),
     Device(device::Args),
+    Pub(publish::Args),
+    Sub(subscribe::Args),
+    Control(control::Args),
     Seal(seal::SealArgs),
     Open(seal::OpenArgs),
     Inspect(inspect::Args),
@@ -51,6 +69,9 @@ fn main() -> ExitCode {
         Command::Id(args) => id::run(&args, output),
         Command::Key(args) => key::run(&args, output),
         Command::Device(args) => device::run(&args, output),
+        Command::Pub(args) => publish::run(&args, output),
+        Command::Sub(args) => subscribe::run(&args, output),
+        Command::Control(args) => control::run(&args, output),
         Command::Seal(args) => seal::seal(&args, output),
         Command::Open(args) => seal::open(&args, output),
         Command::Inspect(args) => inspect::run(&args, output),

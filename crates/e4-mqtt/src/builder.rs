@@ -49,6 +49,9 @@ impl Builder {
 
     /// Takes commands only, and leaves messages of QoS 1 and 2 that wait in the session to the broker, for another program
     /// of the same device that connects later: for a tool that only publishes.
+    ///
+    /// Brokers send so many messages that are not acknowledged and no more; mosquitto 20 in MQTT 3.1.1. If more wait,
+    /// commands wait behind them.
     pub fn leave_messages(mut self) -> Self {
         self.leave_messages = true;
         self
@@ -64,9 +67,10 @@ impl Builder {
     }
 
     /// The largest packet in bytes that is sent, and with MQTT 5 also the largest that the broker may send; 1 MiB unless
-    /// set. In MQTT 3.1.1 what may arrive is the broker's to limit.
+    /// set, at least 1 KiB. In MQTT 3.1.1 what may arrive is the broker's to limit, and this must not be more than the
+    /// broker takes: it ends the connection of who sends more, at QoS 1 and 2 each one anew.
     pub fn max_packet(mut self, bytes: u32) -> Self {
-        self.limits.packet = bytes.max(1);
+        self.limits.packet = bytes.max(1024);
         self
     }
 

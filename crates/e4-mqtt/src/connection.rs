@@ -7,7 +7,7 @@ use crate::{
     driver,
     error::{BrokerError, BuildError, Closed, PublishError},
     event::Event,
-    protocol::{Link, NotTaken, Outgoing, Requests},
+    protocol::{Answer, Link, NotTaken, Outgoing, Requests},
     queue::Queue,
 };
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -59,12 +59,42 @@ pub(crate) struct Shared {
     pub(crate) subscriptions: Mutex<BTreeMap<String, QoS>>,
     /// Counts the sessions that began anew, in which the broker knows no subscriptions.
     pub(crate) sessions: AtomicU64,
-    /// Bytes of the largest packet that may be sent.
-    pub(crate) max_packet: AtomicU32,
+    /// Counts the connections that the broker took.
+    pub(crate) connections: AtomicU64,
+    /// The control topic is subscribed in this session.
+    pub(crate) following: AtomicBool,
+    /// What the broker takes; none before the first connection.
+    pub(crate) broker: watch::Sender<Option<BrokerLimits>>,
     /// Told once when the connection is to end, connected or not.
-    pub(crate) ending: Arc<Notify>,
+    pub(crate) ending: Notify,
+    /// Bytes of the largest packet that this side sends.
+    max_packet: u32,
     driver: Mutex<Option<AbortHandle>>,
-    ended: watch::Receiver<bool>,
+    /// The task that drives the connection has ended: told, or gone.
+    pub(crate) ended: watch::Receiver<bool>,
+}
+
+/// What the broker takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BrokerLimits {
+    /// Bytes of the largest packet.
+    pub(crate) max_packet: u32,
+    pub(crate) max_qos: QoS,
+}
+
+impl BrokerLimits {
+    /// Why the broker will not take a message, if it will not.
+    pub(crate) fn check(self, message: &Outgoing) -> Result<(), String> {
+        let Self { max_packet, max_qos } = self;
+        let bytes = message.packet_len();
+        if bytes > usize::try_from(max_packet).unwrap_or(usize::MAX) {
+            return Err(format!("it makes a packet of {bytes} bytes, and at most {max_packet} are allowed"));
+        }
+        if message.qos as u8 > max_qos as u8 {
+            return Err(format!("it has QoS {}, and the broker takes {} at most", message.qos as u8, max_qos as u8));
+        }
+        Ok(())
+    }
 }
 
 /// Starts the tasks of a connection.
@@ -72,7 +102,6 @@ pub(crate) fn start(builder: Builder) -> Result<(Connection, Events), BuildError
     let Builder { options, device, clear, will, leave_messages, limits } = builder;
     let (requests, link) = Link::new(options, limits)?;
     let (end, ended) = watch::channel(false);
-    let ending = Arc::new(Notify::new());
     let shared = Arc::new(Shared {
         control_topic: device.control_topic(),
         device: Arc::new(RwLock::new(Some(device))),
@@ -80,15 +109,18 @@ pub(crate) fn start(builder: Builder) -> Result<(Connection, Events), BuildError
         will,
         leave_messages,
         queue: Queue::new(limits.queue, requests.clone()),
-        requests: requests.clone(),
+        requests,
         subscriptions: Mutex::default(),
         sessions: AtomicU64::new(0),
-        max_packet: AtomicU32::new(limits.packet),
-        ending: Arc::clone(&ending),
+        connections: AtomicU64::new(0),
+        following: AtomicBool::new(false),
+        broker: watch::Sender::new(None),
+        max_packet: limits.packet,
+        ending: Notify::new(),
         driver: Mutex::new(None),
-        ended: ended.clone(),
+        ended,
     });
-    let outbox = Outbox::start(limits.queue, requests, ending, ended);
+    let outbox = Outbox::start(limits.queue, &shared);
     let task = tokio::spawn(driver::drive(link, Arc::clone(&shared), limits, end));
     *shared.driver.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());
     let events = Events { shared: Arc::clone(&shared), _outbox: outbox.clone() };
@@ -136,7 +168,15 @@ impl Connection {
     /// [`PublishError::Name`], [`PublishError::Closed`].
     pub async fn clear_retained(&self, topic: impl AsTopic) -> Result<Delivery, PublishError> {
         let topic = topic.as_topic()?.as_str().to_owned();
-        self.put(Outgoing { topic, payload: Bytes::new(), qos: QoS::AtLeastOnce, retain: true, sealed: false }).await
+        self.put(Outgoing {
+            topic,
+            payload: Bytes::new(),
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            is_command: false,
+            sealed: false,
+        })
+        .await
     }
 
     /// Publishes a command to a client, as its key server, at QoS 2. The command is sealed already.
@@ -147,7 +187,8 @@ impl Connection {
     pub async fn send_command(&self, to: &ControlTopic, command: &SealedCommand) -> Result<Delivery, PublishError> {
         let payload = Bytes::copy_from_slice(command.as_bytes());
         let topic = to.as_str().to_owned();
-        self.put(Outgoing { topic, payload, qos: QoS::ExactlyOnce, retain: false, sealed: true }).await
+        self.put(Outgoing { topic, payload, qos: QoS::ExactlyOnce, retain: false, is_command: true, sealed: true })
+            .await
     }
 
     async fn seal_and_put(
@@ -167,7 +208,8 @@ impl Connection {
 
     async fn put(&self, message: Outgoing) -> Result<Delivery, PublishError> {
         let bytes = message.packet_len();
-        let limit = usize::try_from(self.shared.max_packet.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        let broker = self.shared.broker.borrow().map(|broker| broker.max_packet);
+        let limit = usize::try_from(broker.unwrap_or(self.shared.max_packet)).unwrap_or(usize::MAX);
         if bytes > limit {
             return Err(PublishError::TooLarge { bytes, limit });
         }
@@ -175,15 +217,16 @@ impl Connection {
     }
 
     /// Subscribes to a filter, and waits for the broker's word. The subscription is made again whenever the broker has
-    /// forgotten it.
+    /// forgotten it; not so if this is cancelled.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`].
+    /// [`BrokerError`]; also for the device's own control topic, which is subscribed already.
     pub async fn subscribe(&self, filter: &str, qos: QoS) -> Result<(), BrokerError> {
+        self.refuse_control_topic(filter)?;
         loop {
             let session = self.shared.sessions.load(Ordering::Acquire);
-            match self.shared.requests.subscribe(filter, qos).await {
+            match self.answer(self.shared.requests.subscribe(filter, qos)).await {
                 Ok(()) => {
                     self.shared.subscriptions().insert(filter.to_owned(), qos);
                     // Else a new session began between the two, and may have missed it.
@@ -201,13 +244,41 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`BrokerError`].
+    /// [`BrokerError`]; also for the device's own control topic.
     pub async fn unsubscribe(&self, filter: &str) -> Result<(), BrokerError> {
+        self.refuse_control_topic(filter)?;
         self.shared.subscriptions().remove(filter);
-        match self.shared.requests.unsubscribe(filter).await {
+        match self.answer(self.shared.requests.unsubscribe(filter)).await {
             // In a session that begins anew there is nothing to end.
             Ok(()) | Err(NotTaken::SessionLost) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until the broker has answered: what it sent before that has arrived. Commands that waited for the device are
+    /// carried out then, and others that the broker sends when these are acknowledged are on their way.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError`].
+    pub async fn round_trip(&self) -> Result<(), BrokerError> {
+        let control_topic = self.shared.control_topic.as_str();
+        Ok(self.answer(self.shared.requests.subscribe(control_topic, QoS::ExactlyOnce)).await?)
+    }
+
+    fn refuse_control_topic(&self, filter: &str) -> Result<(), BrokerError> {
+        if filter == self.shared.control_topic.as_str() {
+            return Err(BrokerError::Refused("the control topic is subscribed as long as the connection lives".into()));
+        }
+        Ok(())
+    }
+
+    /// Waits for the broker's answer, and no longer than the connection lives.
+    async fn answer(&self, answer: Answer) -> Result<(), NotTaken> {
+        let mut ended = self.shared.ended.clone();
+        tokio::select! {
+            answer = answer => answer,
+            _ended = ended.wait_for(|ended| *ended) => Err(NotTaken::Closed),
         }
     }
 
@@ -225,8 +296,12 @@ impl Connection {
         self.outbox.flush().await;
     }
 
-    /// Sends what waits, acknowledges the message that was taken last, disconnects, and gives the device back. Events
-    /// that were not taken stay in the broker for the next time, if their QoS is 1 or 2.
+    /// Sends what waits, disconnects, and gives the device back. It says that the application is done with the message that
+    /// it took last, which is acknowledged; what it has not taken stays in the broker for the next time, if its QoS is 1
+    /// or 2.
+    ///
+    /// It takes as long as the broker needs for its answers, and not much longer than `patience`. The device is lost if
+    /// this is cancelled.
     ///
     /// # Errors
     ///
@@ -234,14 +309,16 @@ impl Connection {
     pub async fn shutdown(self, patience: Duration) -> Result<Shutdown, Closed> {
         let flushed = timeout(patience, self.flush()).await.is_ok();
         self.shared.queue.acknowledge_in_hand();
+        // A DISCONNECT before would leave the broker with a message that it thinks was not delivered.
+        let _acknowledged = timeout(FAREWELL, self.shared.queue.acknowledgements_sent()).await;
         let device = self.shared.device.write().await.take().ok_or(Closed)?;
         let undelivered = self.outbox.undelivered();
-        self.shared.requests.disconnect();
+        // Else there is nothing more to wait for.
+        self.shared.requests.disconnect(if flushed { FAREWELL } else { Duration::ZERO });
         self.shared.ending.notify_one();
         let mut ended = self.shared.ended.clone();
         let in_order = async { ended.wait_for(|ended| *ended).await.is_ok() };
-        let patience = if flushed { patience } else { Duration::ZERO };
-        if timeout(patience, in_order).await.is_err()
+        if timeout(FAREWELL, in_order).await.is_err()
             && let Some(driver) = self.shared.driver.lock().unwrap_or_else(PoisonError::into_inner).take()
         {
             driver.abort();
@@ -250,6 +327,9 @@ impl Connection {
         Ok(Shutdown { device, undelivered })
     }
 }
+
+/// How long a broker has to take the leave of who has nothing more to say.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -310,7 +390,7 @@ impl Shared {
     ) -> Result<Outgoing, e4::SealError> {
         let sealed = !self.passes_in_the_clear(topic);
         let payload = if sealed { Bytes::from(device.seal(topic, payload)?) } else { Bytes::copy_from_slice(payload) };
-        Ok(Outgoing { topic: topic.as_str().to_owned(), payload, qos, retain, sealed })
+        Ok(Outgoing { topic: topic.as_str().to_owned(), payload, qos, retain, is_command: false, sealed })
     }
 }
 

@@ -1,8 +1,11 @@
-//! Messages on their way out: in order, bounded, and sent again when the broker has forgotten the session.
+//! Messages on their way out: bounded, in order as long as the session lasts, and sent again when the broker has forgotten
+//! it.
 
 use crate::{
+    QoS,
+    connection::{BrokerLimits, Shared},
     error::BrokerError,
-    protocol::{NotTaken, Outgoing, Requests},
+    protocol::{Answer, NotTaken, Outgoing, Requests},
 };
 use futures_util::{
     StreamExt,
@@ -11,7 +14,9 @@ use futures_util::{
     task::{Context, Poll},
 };
 use std::{
-    pin::Pin,
+    collections::{HashMap, VecDeque},
+    future::ready,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -19,8 +24,8 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Notify, mpsc, oneshot, watch},
-    time::timeout,
+    sync::{mpsc, oneshot, watch},
+    time::{sleep, timeout},
 };
 
 /// How long a connection that nobody holds any more tries to deliver what it has.
@@ -48,27 +53,39 @@ pub(crate) struct Outbox {
 }
 
 enum Item {
-    Message(Outgoing, oneshot::Sender<Result<(), BrokerError>>),
+    Message(Message),
     Flush(oneshot::Sender<()>),
+}
+
+/// A message, and who waits for the broker's answer.
+struct Message {
+    outgoing: Outgoing,
+    answer: oneshot::Sender<Result<(), BrokerError>>,
 }
 
 impl Outbox {
     /// Starts the task that sends what is handed in. When all outboxes are dropped it sends what it has, disconnects, and
     /// says so. It ends with the connection.
-    pub(crate) fn start(
-        capacity: usize,
-        requests: Requests,
-        abandoned: Arc<Notify>,
-        mut ended: watch::Receiver<bool>,
-    ) -> Self {
+    pub(crate) fn start(capacity: usize, shared: &Arc<Shared>) -> Self {
         let (queue, items) = mpsc::channel(capacity);
         let undelivered = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&undelivered);
+        let mut ended = shared.ended.clone();
+        let delivery = Deliveries {
+            limit: capacity,
+            requests: shared.requests.clone(),
+            broker: shared.broker.subscribe(),
+            undelivered: Arc::clone(&undelivered),
+            under_way: FuturesUnordered::new(),
+            burst: 0,
+            flushing: 0,
+            commands: HashMap::new(),
+        };
+        let shared = Arc::clone(shared);
         tokio::spawn(async move {
             tokio::select! {
-                () = deliver(items, capacity, &requests, counter) => {
-                    requests.disconnect();
-                    abandoned.notify_one();
+                () = delivery.deliver(items) => {
+                    shared.requests.disconnect(LAST_PATIENCE);
+                    shared.ending.notify_one();
                 }
                 // Also when the task that would say so is gone. Whoever waits for a delivery is told that it is closed.
                 _ended = ended.wait_for(|ended| *ended) => (),
@@ -78,11 +95,11 @@ impl Outbox {
     }
 
     /// Waits for room, and puts a message in.
-    pub(crate) async fn put(&self, message: Outgoing) -> Delivery {
+    pub(crate) async fn put(&self, outgoing: Outgoing) -> Delivery {
         let (answer, delivery) = oneshot::channel();
         if let Ok(room) = self.queue.reserve().await {
             self.undelivered.fetch_add(1, Ordering::Relaxed);
-            room.send(Item::Message(message, answer));
+            room.send(Item::Message(Message { outgoing, answer }));
         }
         Delivery(delivery)
     }
@@ -100,50 +117,167 @@ impl Outbox {
     }
 }
 
-async fn deliver(mut items: mpsc::Receiver<Item>, limit: usize, requests: &Requests, undelivered: Arc<AtomicUsize>) {
-    let mut under_way = FuturesUnordered::<BoxFuture<'static, ()>>::new();
-    loop {
-        tokio::select! {
-            item = items.recv(), if under_way.len() < limit => match item {
-                Some(Item::Message(message, answer)) => {
-                    under_way.push(send(message, answer, requests.clone(), Arc::clone(&undelivered)));
-                }
-                Some(Item::Flush(mut done)) => tokio::select! {
-                    () = drain(&mut under_way) => {
-                        let _nobody_waits = done.send(());
-                    }
-                    () = done.closed() => (),
+/// What the answer to a message makes room for.
+enum Answered {
+    /// A message of QoS 0 is on the network.
+    Flushed,
+    Message,
+    /// The next command for the same client may go out.
+    Command(String),
+}
+
+type UnderWay = FuturesUnordered<BoxFuture<'static, Answered>>;
+
+struct Deliveries {
+    limit: usize,
+    requests: Requests,
+    broker: watch::Receiver<Option<BrokerLimits>>,
+    undelivered: Arc<AtomicUsize>,
+    under_way: UnderWay,
+    /// Messages of QoS 0 since the library had none to send.
+    burst: usize,
+    /// Those of them that are not on the network.
+    flushing: usize,
+    /// Commands that wait for the one before them, by control topic, while that one is under way.
+    commands: HashMap<String, VecDeque<Message>>,
+}
+
+impl Deliveries {
+    /// The library sends before it reads. So that a fast publisher does not keep it from reading, it gets no more than so
+    /// many messages of QoS 0 before it has sent them all.
+    const BURST: usize = 128;
+
+    async fn deliver(mut self, mut items: mpsc::Receiver<Item>) {
+        let Some(first) = hold(self.limit, self.broker.clone(), &mut items).await else { return };
+        for item in first {
+            self.begin(item).await;
+        }
+        loop {
+            let room = self.under_way.len() < self.limit && self.burst < Self::BURST;
+            tokio::select! {
+                item = items.recv(), if room => match item {
+                    Some(item) => self.begin(item).await,
+                    None => break,
                 },
-                None => break,
+                Some(answered) = self.under_way.next() => self.answered(answered),
+            }
+        }
+        let _given_up = timeout(LAST_PATIENCE, self.drain()).await;
+    }
+
+    async fn begin(&mut self, item: Item) {
+        match item {
+            Item::Message(message) if message.outgoing.is_command => self.begin_command(message),
+            Item::Message(message) => {
+                if message.outgoing.qos == QoS::AtMostOnce {
+                    self.burst += 1;
+                    self.flushing += 1;
+                }
+                self.send(message);
+            }
+            Item::Flush(mut done) => tokio::select! {
+                () = self.drain() => {
+                    let _nobody_waits = done.send(());
+                }
+                () = done.closed() => (),
             },
-            Some(()) = under_way.next() => (),
         }
     }
-    let _given_up = timeout(LAST_PATIENCE, drain(&mut under_way)).await;
-}
 
-async fn drain(under_way: &mut FuturesUnordered<BoxFuture<'static, ()>>) {
-    while under_way.next().await.is_some() {}
-}
-
-/// Hands the message to the MQTT library at once, so that the order is kept, and waits for the broker's answer.
-fn send(
-    message: Outgoing,
-    answer: oneshot::Sender<Result<(), BrokerError>>,
-    requests: Requests,
-    undelivered: Arc<AtomicUsize>,
-) -> BoxFuture<'static, ()> {
-    let mut taken = requests.publish(&message);
-    Box::pin(async move {
-        let result = loop {
-            match taken.await {
-                Err(NotTaken::SessionLost) => taken = requests.publish(&message),
-                Err(NotTaken::Closed) => break Err(BrokerError::Closed),
-                Err(NotTaken::Refused(reason)) => break Err(BrokerError::Refused(reason)),
-                Ok(()) => break Ok(()),
+    /// Commands for one client go out one after the other: a client takes none that is older than one it took before, and
+    /// the library sends again in another order.
+    fn begin_command(&mut self, message: Message) {
+        match self.commands.get_mut(&message.outgoing.topic) {
+            Some(waiting) => waiting.push_back(message),
+            None => {
+                self.commands.insert(message.outgoing.topic.clone(), VecDeque::new());
+                self.send(message);
             }
-        };
-        undelivered.fetch_sub(1, Ordering::Relaxed);
-        let _nobody_waits = answer.send(result);
-    })
+        }
+    }
+
+    fn answered(&mut self, answered: Answered) {
+        match answered {
+            Answered::Message => (),
+            Answered::Flushed => {
+                self.flushing = self.flushing.saturating_sub(1);
+                if self.flushing == 0 {
+                    self.burst = 0;
+                }
+            }
+            Answered::Command(topic) => match self.commands.get_mut(&topic).and_then(VecDeque::pop_front) {
+                Some(next) => self.send(next),
+                None => {
+                    self.commands.remove(&topic);
+                }
+            },
+        }
+    }
+
+    async fn drain(&mut self) {
+        while let Some(answered) = self.under_way.next().await {
+            self.answered(answered);
+        }
+    }
+
+    /// Hands the message to the MQTT library at once, so that the order is kept, and waits for the broker's answer.
+    fn send(&mut self, message: Message) {
+        let Message { outgoing, answer } = message;
+        let (requests, broker, undelivered) =
+            (self.requests.clone(), self.broker.clone(), Arc::clone(&self.undelivered));
+        let first = publish(&requests, &broker, &outgoing);
+        self.under_way.push(Box::pin(async move {
+            let mut taken = first;
+            let result = loop {
+                match taken.await {
+                    Err(NotTaken::SessionLost) => taken = publish(&requests, &broker, &outgoing),
+                    Err(NotTaken::Closed) => break Err(BrokerError::Closed),
+                    Err(NotTaken::Refused(reason)) => break Err(BrokerError::Refused(reason)),
+                    Ok(()) => break Ok(()),
+                }
+            };
+            undelivered.fetch_sub(1, Ordering::Relaxed);
+            let _nobody_waits = answer.send(result);
+            match outgoing {
+                Outgoing { is_command: true, topic, .. } => Answered::Command(topic),
+                Outgoing { qos: QoS::AtMostOnce, .. } => Answered::Flushed,
+                Outgoing { .. } => Answered::Message,
+            }
+        }));
+    }
+}
+
+/// Holds what is put in until it is known what the broker takes: anything else would end every connection. None when
+/// nobody is left who could put anything in.
+async fn hold(
+    limit: usize,
+    broker: watch::Receiver<Option<BrokerLimits>>,
+    items: &mut mpsc::Receiver<Item>,
+) -> Option<VecDeque<Item>> {
+    let mut held = VecDeque::new();
+    let mut known = pin!(known(broker));
+    loop {
+        tokio::select! {
+            () = &mut known => return Some(held),
+            item = items.recv(), if held.len() < limit => match item {
+                Some(item) => held.push_back(item),
+                None => return timeout(LAST_PATIENCE, known).await.is_ok().then_some(held),
+            },
+            () = sleep(LAST_PATIENCE), if items.is_closed() => return None,
+        }
+    }
+}
+
+/// Waits until the broker has said what it takes, or until it never will.
+async fn known(mut broker: watch::Receiver<Option<BrokerLimits>>) {
+    let _or_ended = broker.wait_for(Option::is_some).await;
+}
+
+/// Publishes what the broker takes: what it does not take would end this connection, and each one after it.
+fn publish(requests: &Requests, broker: &watch::Receiver<Option<BrokerLimits>>, outgoing: &Outgoing) -> Answer {
+    let limits = *broker.borrow();
+    match limits.map(|limits| limits.check(outgoing)) {
+        Some(Err(reason)) => Box::pin(ready(Err(NotTaken::Refused(reason)))),
+        Some(Ok(())) | None => requests.publish(outgoing),
+    }
 }

@@ -1,7 +1,7 @@
 //! The task that drives a connection: connects, takes in what arrives, follows the key server.
 
 use crate::{
-    connection::Shared,
+    connection::{BrokerLimits, Shared},
     event::{Event, Message, Protection, Refused},
     protocol::{Arrived, Broken, Happening, Limits, Link, NotTaken},
     queue::Receipt,
@@ -24,20 +24,19 @@ pub(crate) async fn drive(mut link: Link, shared: Arc<Shared>, limits: Limits, e
     let beside =
         [tokio::spawn(Arc::clone(&commands).retry()), tokio::spawn(erase_expired_keys(Arc::clone(&shared.device)))];
     let mut pause = Pause::default();
-    let mut first = true;
     renew_will(&shared, &mut link).await;
     loop {
         match link.poll().await {
-            Ok(Happening::Connected { session_kept, max_packet }) => {
+            Ok(Happening::Connected { session_kept, max_packet, max_qos }) => {
                 tracing::debug!(session_kept, "connected");
                 pause.connected();
-                let max_packet = max_packet.map_or(limits.packet, |broker| broker.min(limits.packet));
-                shared.max_packet.store(max_packet, Ordering::Relaxed);
                 commands.connected(session_kept);
-                shared.connected(session_kept, first);
-                first = false;
+                shared.connected(session_kept);
+                let max_packet = max_packet.map_or(limits.packet, |broker| broker.min(limits.packet));
+                shared.broker.send_replace(Some(BrokerLimits { max_packet, max_qos }));
             }
             Ok(Happening::Arrived(arrived)) => take_in(&shared, &commands, arrived).await,
+            Ok(Happening::Acknowledged) => shared.queue.acknowledgement_sent(),
             Ok(Happening::Other) => (),
             Err(Broken::Closed) => break,
             Err(Broken::Lost(reason)) => {
@@ -53,6 +52,8 @@ pub(crate) async fn drive(mut link: Link, shared: Arc<Shared>, limits: Limits, e
         }
     }
     beside.iter().for_each(JoinHandle::abort);
+    // Whoever waits for an answer of the broker is told that it will not come.
+    drop(link);
     shared.queue.close();
     end.send_replace(true);
 }
@@ -74,29 +75,26 @@ async fn renew_will(shared: &Shared, link: &mut Link) {
 
 /// Takes in a message or command.
 async fn take_in(shared: &Shared, commands: &Commands, arrived: Arrived) {
-    let receipt = shared.queue.receipt(arrived.packet_id, arrived.qos);
+    let receipt = shared.queue.receipt(&arrived);
     if arrived.topic == shared.control_topic.as_str().as_bytes() {
         return commands.take(arrived, receipt).await;
     }
-    if shared.leave_messages {
+    if shared.leave_messages || shared.queue.is_delivered_again(&arrived, receipt) {
         return;
     }
-    let Arrived { topic, payload, qos, retained, .. } = arrived;
-    match open(shared, &topic, &payload).await {
+    let Arrived { qos, retained, .. } = arrived;
+    let message = match open(shared, &arrived.topic, &arrived.payload).await {
+        Ok((topic, Some(message))) => Message::opened(topic, message, retained, qos),
         Ok((topic, None)) => {
-            let message = Message { topic, payload: payload.to_vec(), protection: Protection::Clear, retained, qos };
-            shared.queue.push_message(Event::Message(message), receipt);
-        }
-        Ok((topic, Some(message))) => {
-            let message = Message::opened(topic, message, retained, qos);
-            shared.queue.push_message(Event::Message(message), receipt);
+            Message { topic, payload: arrived.payload.to_vec(), protection: Protection::Clear, retained, qos }
         }
         Err(Some(reason)) => {
             shared.queue.acknowledge(receipt);
-            shared.refuse(&topic, reason, retained);
+            return shared.refuse(&arrived.topic, reason, retained);
         }
-        Err(None) => (),
-    }
+        Err(None) => return,
+    };
+    shared.queue.push_message(Event::Message(message), arrived, receipt);
 }
 
 /// A message with its topic, none if it passes in the clear.
@@ -128,8 +126,12 @@ impl Shared {
     }
 
     /// Makes the subscriptions that the broker does not have.
-    fn connected(self: &Arc<Self>, session_kept: bool, first: bool) {
-        if session_kept && !first {
+    fn connected(self: &Arc<Self>, session_kept: bool) {
+        let connection = self.connections.fetch_add(1, Ordering::AcqRel) + 1;
+        if !session_kept {
+            self.following.store(false, Ordering::Release);
+        }
+        if self.following.load(Ordering::Acquire) {
             self.queue.push(Event::Connected { session_kept });
             return;
         }
@@ -138,7 +140,12 @@ impl Shared {
         let this = Arc::clone(self);
         tokio::spawn(async move {
             match granted.await {
-                Ok(()) => this.queue.push(Event::Connected { session_kept }),
+                // Else a later connection says so for itself.
+                Ok(()) if this.connections.load(Ordering::Acquire) == connection => {
+                    this.following.store(true, Ordering::Release);
+                    this.queue.push(Event::Connected { session_kept });
+                }
+                Ok(()) => (),
                 Err(error) => this.subscription_failed(this.control_topic.as_str(), error),
             }
         });
@@ -172,72 +179,101 @@ impl Shared {
 /// those behind it wait too, for once a later one is accepted the earlier one would be refused for ever.
 struct Commands {
     shared: Arc<Shared>,
-    waiting: Mutex<VecDeque<(Arrived, Option<Receipt>)>>,
+    waiting: Mutex<VecDeque<Waiting>>,
     more: Notify,
+}
+
+struct Waiting {
+    arrived: Arrived,
+    /// None if the broker does not wait for an acknowledgement: this is the only copy.
+    receipt: Option<Receipt>,
 }
 
 impl Commands {
     const RETRY_AFTER: Duration = Duration::from_secs(1);
+    /// Of QoS 0, which key servers do not use; others may, to fill the memory.
+    const MAX_WAITING_WITHOUT_RECEIPT: usize = 64;
 
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<(Arrived, Option<Receipt>)>> {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What waits comes again if the broker has kept the session, as it was not acknowledged.
+    /// What waits comes again if the broker has kept the session, as it was not acknowledged. If it has not, what waits
+    /// here is the only copy.
     fn connected(&self, session_kept: bool) {
+        let mut waiting = self.waiting();
         if session_kept {
-            self.waiting().clear();
+            waiting.retain(|command| command.receipt.is_none());
+        } else {
+            waiting.iter_mut().for_each(|command| command.receipt = None);
         }
     }
 
     /// Carries a command out, and acknowledges it once its result is stored.
     async fn take(&self, arrived: Arrived, receipt: Option<Receipt>) {
-        if !self.waiting().is_empty() {
-            self.waiting().push_back((arrived, receipt));
-        } else if let Some(reason) = self.try_to_carry_out(&arrived, receipt).await {
-            tracing::warn!(%reason, "a command waits");
-            self.shared.queue.push(Event::CommandWaits(reason));
-            self.waiting().push_back((arrived, receipt));
+        if let Some(waiting) = self.others_wait() {
+            return self.wait(waiting, Waiting { arrived, receipt });
+        }
+        match self.try_to_carry_out(&arrived).await {
+            Ok(()) => self.shared.queue.acknowledge(receipt),
+            Err(None) => (),
+            Err(Some(reason)) => {
+                tracing::warn!(%reason, "a command waits");
+                self.shared.queue.push(Event::CommandWaits(reason));
+                self.wait(self.waiting(), Waiting { arrived, receipt });
+            }
+        }
+    }
+
+    fn others_wait(&self) -> Option<MutexGuard<'_, VecDeque<Waiting>>> {
+        let waiting = self.waiting();
+        (!waiting.is_empty()).then_some(waiting)
+    }
+
+    fn wait(&self, mut waiting: MutexGuard<'_, VecDeque<Waiting>>, command: Waiting) {
+        if command.receipt.is_some() || waiting.len() < Self::MAX_WAITING_WITHOUT_RECEIPT {
+            waiting.push_back(command);
             self.more.notify_one();
+        } else {
+            tracing::warn!("too many commands wait: one of QoS 0 is dropped");
         }
     }
 
     /// Tries again, for as long as the connection lives.
     async fn retry(self: Arc<Self>) {
         loop {
-            let next = self.waiting().front().cloned();
-            let Some((arrived, receipt)) = next else {
+            let next = self.waiting().front().map(|command| command.arrived.clone());
+            let Some(arrived) = next else {
                 self.more.notified().await;
                 continue;
             };
-            sleep(Self::RETRY_AFTER).await;
-            if self.try_to_carry_out(&arrived, receipt).await.is_none() {
-                let mut waiting = self.waiting();
-                // Unless it was cleared meanwhile.
-                if waiting.front().is_some_and(|(front, _)| front.payload == arrived.payload) {
-                    waiting.pop_front();
-                }
+            if self.try_to_carry_out(&arrived).await.is_err() {
+                sleep(Self::RETRY_AFTER).await;
+                continue;
+            }
+            let mut waiting = self.waiting();
+            // Unless it was taken out meanwhile. It may have come again, with another receipt.
+            if waiting.front().is_some_and(|front| front.arrived.payload == arrived.payload) {
+                let done = waiting.pop_front();
+                self.shared.queue.acknowledge(done.and_then(|done| done.receipt));
             }
         }
     }
 
-    /// Returns why the command has to wait, if it has to.
-    async fn try_to_carry_out(&self, arrived: &Arrived, receipt: Option<Receipt>) -> Option<OpenError> {
-        match carry_out(&self.shared.device, &self.shared.control_topic, arrived).await? {
-            Err(reason) if !reason.is_final() => return Some(reason),
-            Err(reason) => {
-                self.shared.queue.acknowledge(receipt);
-                self.shared.refuse(&arrived.topic, reason, arrived.retained);
-            }
+    /// Carries a command out or refuses it: it may be acknowledged. If not, returns why it has to wait; no reason means
+    /// that there is no device any more.
+    async fn try_to_carry_out(&self, arrived: &Arrived) -> Result<(), Option<OpenError>> {
+        match carry_out(&self.shared.device, &self.shared.control_topic, arrived).await.ok_or(None)? {
+            Err(reason) if !reason.is_final() => return Err(Some(reason)),
+            Err(reason) => self.shared.refuse(&arrived.topic, reason, arrived.retained),
             Ok(Opened::Command(command)) => {
-                self.shared.queue.acknowledge(receipt);
                 tracing::debug!(?command, "carried out");
                 self.shared.queue.push(Event::KeysChanged(command));
             }
             // Messages are what arrives on other topics.
-            Ok(Opened::Message(_)) => self.shared.queue.acknowledge(receipt),
+            Ok(Opened::Message(_)) => (),
         }
-        None
+        Ok(())
     }
 }
 

@@ -23,8 +23,6 @@ pub enum BuildError {
     NoMqttClientId,
     /// The options have a last will, which would not be sealed.
     UnsealedWill,
-    /// The topic of the last will is not the name of a topic.
-    Will(NameError),
     /// The MQTT library does not take the options; its reason.
     Options(String),
     /// It was not called from within a Tokio runtime.
@@ -40,7 +38,6 @@ impl fmt::Display for BuildError {
             Self::UnsealedWill => f.write_str(
                 "the last will in the options would not be sealed: give it to the connection's builder instead",
             ),
-            Self::Will(error) => write!(f, "the topic of the last will: {error}"),
             Self::Options(reason) => write!(f, "the MQTT options are not valid: {reason}"),
             Self::NoRuntime => f.write_str("connect from within a Tokio runtime, which drives the connection"),
         }
@@ -114,7 +111,7 @@ pub enum BrokerError {
 impl fmt::Display for BrokerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(reason) => write!(f, "the broker refused: {reason}"),
+            Self::Refused(reason) => write!(f, "refused: {reason}"),
             Self::Closed => f.write_str("the connection was closed before the broker answered"),
         }
     }

@@ -9,17 +9,29 @@ mod v5;
 
 use crate::error::BuildError;
 use bytes::Bytes;
+use std::{fmt, time::Duration};
 
 #[cfg(all(feature = "v4", not(feature = "v5")))]
 pub use rumqttc_v4::QoS;
 #[cfg(feature = "v5")]
 pub use rumqttc_v5::QoS;
 
+macro_rules! either {
+    ($this:ident, $it:ident => $result:expr) => {
+        match $this {
+            #[cfg(feature = "v4")]
+            Self::V4($it) => $result,
+            #[cfg(feature = "v5")]
+            Self::V5($it) => $result,
+        }
+    };
+}
+
 /// Where and how to connect, as rumqttc takes it: broker, transport, TLS, credentials, proxy, MQTT client id, keep alive.
 ///
 /// Both versions' options convert into this. What a connection decides itself is overridden: session, acknowledgements
 /// and packet sizes ([`Builder`](crate::Builder)). A last will belongs into [`Builder::last_will`](crate::Builder::last_will).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum MqttOptions {
     /// MQTT 3.1.1.
@@ -28,6 +40,13 @@ pub enum MqttOptions {
     /// MQTT 5.
     #[cfg(feature = "v5")]
     V5(Box<rumqttc_v5::MqttOptions>),
+}
+
+/// Prints no password.
+impl fmt::Debug for MqttOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        either!(self, options => f.debug_struct("MqttOptions").field("client_id", &options.client_id()).finish_non_exhaustive())
+    }
 }
 
 #[cfg(feature = "v4")]
@@ -43,6 +62,9 @@ impl From<rumqttc_v5::MqttOptions> for MqttOptions {
         Self::V5(Box::new(options))
     }
 }
+
+/// How many requests go out in one write, if the user does not say.
+const REQUEST_BATCH: usize = 64;
 
 /// What a connection adds to the options of its user.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +84,8 @@ pub(crate) struct Outgoing {
     pub(crate) payload: Bytes,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
+    /// A command of the key server.
+    pub(crate) is_command: bool,
     /// MQTT 5 names the content type of these; 3.1.1 has no place for it.
     #[cfg_attr(not(feature = "v5"), expect(dead_code))]
     pub(crate) sealed: bool,
@@ -82,10 +106,14 @@ pub(crate) enum NotTaken {
 pub(crate) enum Happening {
     Connected {
         session_kept: bool,
-        /// Bytes of the largest packet that the broker takes.
+        /// Bytes of the largest packet that the broker takes, if it says so.
         max_packet: Option<u32>,
+        /// The highest QoS that the broker takes.
+        max_qos: QoS,
     },
     Arrived(Arrived),
+    /// The acknowledgement of a message left; of QoS 2, the last part of it.
+    Acknowledged,
     /// Traffic that only the client library cares for.
     Other,
 }
@@ -106,17 +134,6 @@ pub(crate) enum Broken {
     Closed,
     /// The reason, in words. To poll again connects again.
     Lost(String),
-}
-
-macro_rules! either {
-    ($this:ident, $it:ident => $result:expr) => {
-        match $this {
-            #[cfg(feature = "v4")]
-            Self::V4($it) => $result,
-            #[cfg(feature = "v5")]
-            Self::V5($it) => $result,
-        }
-    };
 }
 
 /// Asks for things. Never waits: the queues behind it are bounded by whoever asks.
@@ -149,9 +166,9 @@ impl Requests {
         either!(self, requests => requests.acknowledge(packet_id, qos));
     }
 
-    /// Ends the connection in good order.
-    pub(crate) fn disconnect(&self) {
-        either!(self, requests => requests.disconnect());
+    /// Ends the connection in good order, once the broker has answered what is under way or the time is over.
+    pub(crate) fn disconnect(&self, patience: Duration) {
+        either!(self, requests => requests.disconnect(patience));
     }
 }
 
@@ -198,8 +215,9 @@ impl Link {
 /// well would cost a lone message 40 ms.
 macro_rules! common {
     ($rumqttc:ident) => {
-        use super::{Answer, Broken, Happening, Limits, NotTaken, Outgoing, QoS};
+        use super::{Answer, Broken, Happening, Limits, NotTaken, Outgoing, QoS, REQUEST_BATCH};
         use crate::error::BuildError;
+        use std::time::Duration;
         use $rumqttc::{
             AckMode, AsyncClient, ConnectionError, EventLoop, LastWill, ManualAck, MqttOptions, PubAck, PubRec,
             PublishNoticeError, PublishOptions, SessionMode, SubscribeNoticeError, UnsubscribeNoticeError,
@@ -214,6 +232,9 @@ macro_rules! common {
             }
             options.set_session_mode(if limits.persistent { SessionMode::Persistent } else { SessionMode::Clean });
             options.set_ack_mode(AckMode::Manual);
+            if options.max_request_batch() == 0 {
+                options.set_max_request_batch(REQUEST_BATCH);
+            }
             adjust(&mut options, limits);
             let without_will = options.clone();
             if limits.persistent && options.session_store().is_none() {
@@ -236,8 +257,9 @@ macro_rules! common {
                 let notice = self.0.try_publish_tracked(topic.as_str(), payload.clone(), publish_options(message));
                 Box::pin(async move {
                     notice?.wait_completion_async().await.map_err(|error| match error {
-                        PublishNoticeError::SessionReset => NotTaken::SessionLost,
-                        PublishNoticeError::Recv => NotTaken::Closed,
+                        // The library loses track of some when it is cut off twice in a row (`Recv`). If it is closed
+                        // for good, asking again says so.
+                        PublishNoticeError::SessionReset | PublishNoticeError::Recv => NotTaken::SessionLost,
                         // It was in the buffers of a connection that broke, and nobody has seen it.
                         PublishNoticeError::Qos0NotFlushed => NotTaken::SessionLost,
                         error => NotTaken::Refused(error.to_string()),
@@ -249,8 +271,9 @@ macro_rules! common {
                 let notice = self.0.try_subscribe_tracked(filter, qos);
                 Box::pin(async move {
                     notice?.wait_completion_async().await.map_err(|error| match error {
-                        SubscribeNoticeError::SessionReset => NotTaken::SessionLost,
-                        SubscribeNoticeError::Recv => NotTaken::Closed,
+                        // The library loses track of some when it is cut off twice in a row (`Recv`). If it is closed
+                        // for good, asking again says so.
+                        SubscribeNoticeError::SessionReset | SubscribeNoticeError::Recv => NotTaken::SessionLost,
                         error => NotTaken::Refused(error.to_string()),
                     })
                 })
@@ -260,8 +283,9 @@ macro_rules! common {
                 let notice = self.0.try_unsubscribe_tracked(filter);
                 Box::pin(async move {
                     notice?.wait_completion_async().await.map_err(|error| match error {
-                        UnsubscribeNoticeError::SessionReset => NotTaken::SessionLost,
-                        UnsubscribeNoticeError::Recv => NotTaken::Closed,
+                        // The library loses track of some when it is cut off twice in a row (`Recv`). If it is closed
+                        // for good, asking again says so.
+                        UnsubscribeNoticeError::SessionReset | UnsubscribeNoticeError::Recv => NotTaken::SessionLost,
                         error => NotTaken::Refused(error.to_string()),
                     })
                 })
@@ -274,8 +298,11 @@ macro_rules! common {
                 }
             }
 
-            pub(super) fn disconnect(&self) {
-                let _closed = self.0.try_disconnect();
+            pub(super) fn disconnect(&self, patience: Duration) {
+                let _closed = match patience {
+                    Duration::ZERO => self.0.try_disconnect_now(),
+                    _ => self.0.try_disconnect_with_timeout(patience),
+                };
             }
         }
 
@@ -320,7 +347,16 @@ macro_rules! common {
                         Ok(happening)
                     }
                     Err(ConnectionError::RequestsDone) => Err(Broken::Closed),
-                    Err(error) => Err(Broken::Lost(error.to_string())),
+                    Err(error) => {
+                        // What was read before the end would come after the next connection is made, as if it were part of
+                        // that one. It is not acknowledged and comes again.
+                        self.events.state.events.clear();
+                        Err(Broken::Lost(match error {
+                            // Its own text shows the whole packet.
+                            ConnectionError::NotConnAck(_) => "the broker's first answer is not a CONNACK".to_owned(),
+                            error => error.to_string(),
+                        }))
+                    }
                 }
             }
 

@@ -7,14 +7,18 @@
 use crate::{
     QoS,
     event::{Event, Overflow},
-    protocol::Requests,
+    protocol::{Arrived, Requests},
 };
+use bytes::Bytes;
 use std::{
     collections::VecDeque,
     mem,
     sync::{Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+
+/// Packet identifiers are two bytes: no broker that keeps to the standard has more messages under way.
+const MOST_UNDER_WAY: usize = 65_535;
 
 /// An acknowledgement that the broker waits for.
 #[derive(Debug, Clone, Copy)]
@@ -25,20 +29,33 @@ pub(crate) struct Receipt {
     qos: QoS,
 }
 
+/// A message that the broker waits for an acknowledgement of, as it arrived.
+struct Unacknowledged {
+    receipt: Receipt,
+    topic: Bytes,
+    payload: Bytes,
+}
+
 pub(crate) struct Queue {
     capacity: usize,
     requests: Requests,
     inner: Mutex<Inner>,
     arrived: Notify,
+    /// Acknowledgements that were asked for and have not left.
+    unsent: watch::Sender<usize>,
 }
 
 #[derive(Default)]
 struct Inner {
-    events: VecDeque<(Event, Option<Receipt>)>,
+    events: VecDeque<(Event, Option<Unacknowledged>)>,
     overflow: Overflow,
-    /// Of the message that the application has in its hands.
-    in_hand: Option<Receipt>,
+    /// The last event was that of the overflow.
+    told: bool,
+    /// The message that the application has in its hands.
+    in_hand: Option<Unacknowledged>,
     connection: u64,
+    /// There are messages of an earlier connection.
+    stale: bool,
     /// Nobody takes events.
     unread: bool,
     closed: bool,
@@ -46,27 +63,40 @@ struct Inner {
 
 impl Queue {
     pub(crate) fn new(capacity: usize, requests: Requests) -> Self {
-        Self { capacity, requests, inner: Mutex::default(), arrived: Notify::new() }
+        Self { capacity, requests, inner: Mutex::default(), arrived: Notify::new(), unsent: watch::Sender::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn receipt(&self, packet_id: u16, qos: QoS) -> Option<Receipt> {
+    pub(crate) fn receipt(&self, arrived: &Arrived) -> Option<Receipt> {
+        let Arrived { packet_id, qos, .. } = *arrived;
         (qos != QoS::AtMostOnce).then(|| Receipt { connection: self.lock().connection, packet_id, qos })
     }
 
-    /// Puts in a message, which is acknowledged when the application is done with it.
-    pub(crate) fn push_message(&self, event: Event, receipt: Option<Receipt>) {
+    /// Whether this is a message of an earlier connection, delivered once more since it is not acknowledged yet: then it
+    /// is the one that the application has already, or will take.
+    pub(crate) fn is_delivered_again(&self, arrived: &Arrived, receipt: Option<Receipt>) -> bool {
         let mut inner = self.lock();
+        match receipt {
+            Some(receipt) if inner.stale => inner.rebind(arrived, receipt),
+            _ => false,
+        }
+    }
+
+    /// Puts in a message, which is acknowledged when the application is done with it.
+    pub(crate) fn push_message(&self, event: Event, arrived: Arrived, receipt: Option<Receipt>) {
+        let mut inner = self.lock();
+        let room = if receipt.is_some() { self.capacity.saturating_add(MOST_UNDER_WAY) } else { self.capacity };
         if inner.unread {
-            inner.acknowledge(&self.requests, receipt);
-        } else if receipt.is_none() && inner.events.len() >= self.capacity {
-            inner.overflow.messages += 1;
-        } else {
-            inner.events.push_back((event, receipt));
+            // It stays in the broker, if its QoS is 1 or 2.
+        } else if inner.events.len() < room {
+            let Arrived { topic, payload, .. } = arrived;
+            inner.events.push_back((event, receipt.map(|receipt| Unacknowledged { receipt, topic, payload })));
             self.arrived.notify_one();
+        } else {
+            inner.overflow.messages += 1;
         }
     }
 
@@ -94,12 +124,14 @@ impl Queue {
             let arrived = self.arrived.notified();
             {
                 let mut inner = self.lock();
-                let overflow = mem::take(&mut inner.overflow);
-                if overflow != Overflow::default() {
-                    return Some(Event::Overflowed(overflow));
+                // Never twice in a row, or a flood would keep the messages from ever being taken.
+                if inner.overflow != Overflow::default() && (!inner.told || inner.events.is_empty()) {
+                    inner.told = true;
+                    return Some(Event::Overflowed(mem::take(&mut inner.overflow)));
                 }
-                if let Some((event, receipt)) = inner.events.pop_front() {
-                    inner.in_hand = receipt;
+                if let Some((event, unacknowledged)) = inner.events.pop_front() {
+                    inner.told = false;
+                    inner.in_hand = unacknowledged;
                     return Some(event);
                 }
                 if inner.closed {
@@ -110,27 +142,48 @@ impl Queue {
         }
     }
 
+    /// Under the lock, so that the connection does not change meanwhile. One that slips in between the end of a connection
+    /// and `connection_lost` costs one more reconnect, as the library refuses to send it, and no message.
     pub(crate) fn acknowledge(&self, receipt: Option<Receipt>) {
-        self.lock().acknowledge(&self.requests, receipt);
+        let inner = self.lock();
+        if let Some(Receipt { connection, packet_id, qos }) = receipt
+            && connection == inner.connection
+        {
+            self.unsent.send_modify(|unsent| *unsent += 1);
+            self.requests.acknowledge(packet_id, qos);
+        }
+    }
+
+    /// An acknowledgement is on its way: of QoS 2, the last part of it.
+    pub(crate) fn acknowledgement_sent(&self) {
+        self.unsent.send_modify(|unsent| *unsent = unsent.saturating_sub(1));
+    }
+
+    /// Waits until all acknowledgements that were asked for have left.
+    pub(crate) async fn acknowledgements_sent(&self) {
+        let mut unsent = self.unsent.subscribe();
+        let _or_gone = unsent.wait_for(|unsent| *unsent == 0).await;
     }
 
     /// The application is done with the message that it took last.
     pub(crate) fn acknowledge_in_hand(&self) {
-        let mut inner = self.lock();
-        let receipt = inner.in_hand.take();
-        inner.acknowledge(&self.requests, receipt);
+        let receipt = self.lock().in_hand.take().map(|message| message.receipt);
+        self.acknowledge(receipt);
     }
 
     /// The connection is gone, and with it all acknowledgements that it waited for.
     pub(crate) fn connection_lost(&self) {
-        self.lock().connection += 1;
+        let mut inner = self.lock();
+        inner.connection += 1;
+        let stale = inner.unacknowledged().next().is_some();
+        inner.stale = stale;
+        self.unsent.send_replace(0);
     }
 
-    /// Nobody will take events any more.
+    /// Nobody will take events any more. What was not taken stays in the broker, as far as its QoS goes.
     pub(crate) fn abandon(&self) {
         let mut inner = self.lock();
         inner.unread = true;
-        // What was not taken stays in the broker for the next time, as far as its QoS goes.
         inner.events.clear();
         inner.in_hand = None;
     }
@@ -142,12 +195,22 @@ impl Queue {
 }
 
 impl Inner {
-    /// Under the lock, so that the connection does not change meanwhile.
-    fn acknowledge(&self, requests: &Requests, receipt: Option<Receipt>) {
-        if let Some(Receipt { connection, packet_id, qos }) = receipt
-            && connection == self.connection
-        {
-            requests.acknowledge(packet_id, qos);
+    fn unacknowledged(&mut self) -> impl Iterator<Item = &mut Unacknowledged> {
+        self.events.iter_mut().filter_map(|(_, message)| message.as_mut()).chain(&mut self.in_hand)
+    }
+
+    /// Gives the message of an earlier connection that is equal to this one its new receipt.
+    fn rebind(&mut self, arrived: &Arrived, receipt: Receipt) -> bool {
+        let mut stale = self.unacknowledged().filter(|message| message.receipt.connection != receipt.connection);
+        let same = |message: &&mut Unacknowledged| {
+            message.receipt.qos == receipt.qos && message.topic == arrived.topic && message.payload == arrived.payload
+        };
+        match stale.find(same) {
+            Some(message) => {
+                message.receipt = receipt;
+                true
+            }
+            None => false,
         }
     }
 }

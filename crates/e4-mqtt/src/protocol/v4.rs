@@ -1,7 +1,7 @@
 //! MQTT 3.1.1.
 
 use super::Arrived;
-use rumqttc_v4::{Event, Packet};
+use rumqttc_v4::{Event, Outgoing as Sent, Packet};
 
 super::common!(rumqttc_v4);
 
@@ -49,7 +49,7 @@ fn pub_rec(packet_id: u16) -> PubRec {
 fn happening(event: Event) -> Happening {
     match event {
         Event::Incoming(Packet::ConnAck(ack)) => {
-            Happening::Connected { session_kept: ack.session_present, max_packet: None }
+            Happening::Connected { session_kept: ack.session_present, max_packet: None, max_qos: QoS::ExactlyOnce }
         }
         Event::Incoming(Packet::Publish(publish)) => Happening::Arrived(Arrived {
             topic: publish.topic,
@@ -58,6 +58,7 @@ fn happening(event: Event) -> Happening {
             retained: publish.retain,
             packet_id: publish.pkid,
         }),
+        Event::Outgoing(Sent::PubAck(_) | Sent::PubComp(_)) => Happening::Acknowledged,
         _ => Happening::Other,
     }
 }

@@ -2,8 +2,8 @@
 
 use super::Arrived;
 use rumqttc_v5::{
-    Event, LastWillProperties, Packet, PersistedAckMode, PersistedSession, PublishProperties, SessionStore,
-    SessionStoreError, SessionStoreKey,
+    Event, LastWillProperties, Outgoing as Sent, Packet, PersistedAckMode, PersistedSession, PublishProperties,
+    SessionStore, SessionStoreError, SessionStoreKey,
 };
 use std::{future, pin::Pin};
 
@@ -68,8 +68,14 @@ fn pub_rec(packet_id: u16) -> PubRec {
 fn happening(event: Event) -> Happening {
     match event {
         Event::Incoming(Packet::ConnAck(ack)) => {
-            let max_packet = ack.properties.and_then(|properties| properties.max_packet_size);
-            Happening::Connected { session_kept: ack.session_present, max_packet }
+            let (max_packet, max_qos) =
+                ack.properties.map_or((None, None), |properties| (properties.max_packet_size, properties.max_qos));
+            let max_qos = match max_qos {
+                Some(0) => QoS::AtMostOnce,
+                Some(1) => QoS::AtLeastOnce,
+                Some(_) | None => QoS::ExactlyOnce,
+            };
+            Happening::Connected { session_kept: ack.session_present, max_packet, max_qos }
         }
         Event::Incoming(Packet::Publish(publish)) => Happening::Arrived(Arrived {
             topic: publish.topic,
@@ -78,6 +84,7 @@ fn happening(event: Event) -> Happening {
             retained: publish.retain,
             packet_id: publish.pkid,
         }),
+        Event::Outgoing(Sent::PubAck(_) | Sent::PubComp(_)) => Happening::Acknowledged,
         _ => Happening::Other,
     }
 }

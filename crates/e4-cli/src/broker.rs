@@ -1,0 +1,349 @@
+//! Connecting to a broker: the arguments, spelled as those of mosquitto's tools, and the first connection.
+
+use crate::{output::Failure, secret_file::Source};
+use anyhow::{Context, anyhow, bail, ensure};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use clap::{ArgAction, ValueEnum, builder::Resettable};
+use e4::{Client, TopicFilter};
+use e4_mqtt::{Builder, Connection, Event, Events, MqttOptions, QoS, rumqttc_v4, rumqttc_v5};
+use std::{fs, io::Write, path::PathBuf, time::Duration};
+use tokio::time::{Instant, timeout_at};
+use zeroize::Zeroizing;
+
+/// How long the broker has to take the first connection. The network has less: 5 s.
+const CONNECT_WITHIN: Duration = Duration::from_secs(20);
+/// How long the broker has to take over what was sent, at the end.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest packet that MQTT has, in bytes: here it is the broker's limit that counts.
+const LONGEST_PACKET: u32 = 268_435_460;
+
+/// Where the broker is, and who we are to it. The command's own help and version flags are to be disabled.
+#[derive(clap::Args)]
+#[group(skip)]
+#[command(next_help_heading = "Broker")]
+pub(crate) struct BrokerArgs {
+    /// The broker's host
+    #[arg(short = 'h', long, default_value = "localhost")]
+    host: String,
+    /// The broker's port; 1883 unless given, 8883 with TLS
+    #[arg(short, long)]
+    port: Option<u16>,
+    /// The user name
+    #[arg(short, long, value_name = "NAME")]
+    username: Option<String>,
+    /// The password. Others can see it in the list of processes: rather use --password-file, or the environment variable
+    /// `E4_MQTT_PASSWORD`
+    #[arg(short = 'P', long = "pw", value_name = "PASSWORD", requires = "username", conflicts_with = "password_file")]
+    password: Option<String>,
+    /// Where the password is: a file, `-` for standard input, `env:NAME` for an environment variable
+    #[arg(long, value_name = "FILE", requires = "username")]
+    password_file: Option<Source>,
+    /// Use TLS, and trust the certificate authorities that the system trusts
+    #[arg(long)]
+    tls: bool,
+    /// Use TLS, and trust the certificate authorities in this file (PEM)
+    #[arg(long, value_name = "FILE")]
+    cafile: Option<PathBuf>,
+    /// The certificate to show to the broker (PEM)
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The secret key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// How many seconds may pass without traffic
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(5..))]
+    keepalive: u16,
+    /// The MQTT client id, which names the session at the broker
+    #[arg(short = 'i', long, value_name = "ID")]
+    mqtt_id: Option<String>,
+    /// The version of MQTT
+    #[arg(short = 'V', long, value_enum, default_value_t = Version::V5)]
+    mqtt_version: Version,
+    /// Print help
+    #[arg(long, action = ArgAction::Help, help_heading = Resettable::Reset)]
+    help: Option<bool>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Version {
+    /// MQTT 3.1.1
+    #[value(name = "311", alias = "mqttv311")]
+    V311,
+    /// MQTT 5
+    #[value(name = "5", alias = "mqttv5")]
+    V5,
+}
+
+impl BrokerArgs {
+    /// A connection to be made for a device. It has one session, whatever it is used for: its state is locked, so that only
+    /// one program uses it at a time.
+    pub(crate) fn builder(&self, device: Client) -> anyhow::Result<Builder> {
+        let id = self.mqtt_id.clone().unwrap_or_else(|| format!("e4-{}", device.id()));
+        ensure!(!id.is_empty(), "the MQTT client id is empty: leave out -i, or give one");
+        let options = self.options(id)?;
+        Ok(Connection::builder(options, device).max_packet(LONGEST_PACKET))
+    }
+
+    fn options(&self, id: String) -> anyhow::Result<MqttOptions> {
+        let (broker, tls, password) = ((self.host.clone(), self.port()), self.tls()?, self.password()?);
+        macro_rules! options {
+            ($rumqttc:ident) => {{
+                let mut options = $rumqttc::MqttOptions::new(id, broker);
+                options.set_keep_alive(self.keepalive);
+                if let Some(tls) = tls {
+                    options.set_transport($rumqttc::Transport::tls(tls.roots, tls.client, None));
+                }
+                match (&self.username, password) {
+                    (Some(name), Some(password)) => {
+                        options.set_credentials(name, password.to_vec());
+                    }
+                    (Some(name), None) => {
+                        options.set_username(name);
+                    }
+                    (None, _) => (),
+                }
+                Ok(options.into())
+            }};
+        }
+        match self.mqtt_version {
+            Version::V311 => options!(rumqttc_v4),
+            Version::V5 => options!(rumqttc_v5),
+        }
+    }
+
+    fn uses_tls(&self) -> bool {
+        self.tls || self.cafile.is_some() || self.cert.is_some()
+    }
+
+    fn port(&self) -> u16 {
+        self.port.unwrap_or(if self.uses_tls() { 8883 } else { 1883 })
+    }
+
+    /// The broker, as messages name it.
+    pub(crate) fn address(&self) -> String {
+        let (host, port) = (&self.host, self.port());
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
+    /// Whether standard input is the password, and cannot be anything else.
+    pub(crate) fn reads_stdin(&self) -> bool {
+        self.password_file.as_ref().is_some_and(Source::is_stdin)
+    }
+
+    fn password(&self) -> anyhow::Result<Option<Zeroizing<Vec<u8>>>> {
+        const MAX_LEN: usize = 65_535;
+        if self.username.is_none() {
+            return Ok(None);
+        }
+        if let Some(source) = &self.password_file {
+            let mut password = source.secret_bytes(MAX_LEN).context("the password")?;
+            let line = password.strip_suffix(b"\n").unwrap_or(&password);
+            let len = line.strip_suffix(b"\r").unwrap_or(line).len();
+            password.truncate(len);
+            return Ok(Some(password));
+        }
+        let given = self.password.as_ref().map(|password| password.as_bytes().to_vec());
+        let from_environment = || std::env::var_os("E4_MQTT_PASSWORD").map(std::ffi::OsString::into_encoded_bytes);
+        Ok(given.or_else(from_environment).map(Zeroizing::new))
+    }
+
+    fn tls(&self) -> anyhow::Result<Option<Tls>> {
+        if !self.uses_tls() {
+            return Ok(None);
+        }
+        let read = |path: &PathBuf| fs::read(path).with_context(|| format!("could not read {}", path.display()));
+        let roots = match &self.cafile {
+            Some(path) => {
+                let pem = read(path)?;
+                let certificates = pem.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE.as_bytes());
+                ensure!(certificates, "{} holds no certificate in PEM", path.display());
+                pem
+            }
+            None => system_roots()?,
+        };
+        let client = match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
+            _ => None,
+        };
+        Ok(Some(Tls { roots, client }))
+    }
+}
+
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
+
+/// All in PEM.
+struct Tls {
+    roots: Vec<u8>,
+    /// Certificate and secret key.
+    client: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// The certificate authorities of the system, in PEM, which is what the MQTT library takes together with a client
+/// certificate.
+fn system_roots() -> anyhow::Result<Vec<u8>> {
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        let reasons: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+        let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };
+        bail!("no certificate authorities found on this system{reasons}: name those to trust with --cafile");
+    }
+    let mut pem = String::new();
+    for certificate in found.certs {
+        let encoded = BASE64_STANDARD.encode(certificate);
+        pem += &format!("{CERTIFICATE}\n{encoded}\n-----END CERTIFICATE-----\n");
+    }
+    Ok(pem.into_bytes())
+}
+
+/// Topics that pass in the clear, for the commands that publish and subscribe.
+#[derive(clap::Args)]
+#[group(skip)]
+pub(crate) struct PlaintextArgs {
+    /// Give up the protection of the topics that match: their messages are neither sealed nor opened, and anybody can read
+    /// and write them
+    #[arg(long, value_name = "FILTER", value_parser = filter)]
+    plaintext_topic: Vec<TopicFilter<'static>>,
+}
+
+impl PlaintextArgs {
+    pub(crate) fn apply(&self, builder: Builder) -> Builder {
+        self.plaintext_topic.iter().fold(builder, Builder::clear)
+    }
+}
+
+/// For clap: a topic filter.
+pub(crate) fn filter(text: &str) -> Result<TopicFilter<'static>, e4::NameError> {
+    TopicFilter::new(text).map(TopicFilter::into_owned)
+}
+
+/// For clap: a quality of service.
+pub(crate) fn qos(text: &str) -> Result<QoS, &'static str> {
+    match text {
+        "0" => Ok(QoS::AtMostOnce),
+        "1" => Ok(QoS::AtLeastOnce),
+        "2" => Ok(QoS::ExactlyOnce),
+        _ => Err("the QoS is 0, 1 or 2"),
+    }
+}
+
+/// Runs what a connection lives in.
+pub(crate) fn run<T>(task: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let result = runtime.block_on(task);
+    // A read from standard input that is under way cannot be ended, and is not worth waiting for.
+    runtime.shutdown_background();
+    result
+}
+
+/// The first connection, while it is being made. The first try decides: later ones may go on for ever, but whoever mistyped
+/// a host or a password wants to know.
+pub(crate) struct Connecting<'a> {
+    args: &'a BrokerArgs,
+    deadline: Instant,
+}
+
+/// What happens on the way to the first connection.
+pub(crate) enum Step {
+    Connected {
+        session_kept: bool,
+    },
+    /// The connection is there, and the broker refuses the control topic to us, for this reason.
+    WithoutControlTopic(String),
+    /// What the session has kept comes early.
+    Other(Event),
+}
+
+impl<'a> Connecting<'a> {
+    pub(crate) fn new(args: &'a BrokerArgs) -> Self {
+        Self { args, deadline: Instant::now() + CONNECT_WITHIN }
+    }
+
+    pub(crate) async fn next(&self, events: &mut Events) -> anyhow::Result<Step> {
+        let Ok(event) = timeout_at(self.deadline, events.next_event()).await else {
+            let reason = format!("no answer within {} s", CONNECT_WITHIN.as_secs());
+            return Err(not_connected(self.args, &reason));
+        };
+        match event {
+            Some(Event::Connected { session_kept }) => Ok(Step::Connected { session_kept }),
+            Some(Event::SubscriptionRefused { reason, .. }) => Ok(Step::WithoutControlTopic(reason)),
+            Some(Event::Disconnected(reason)) => Err(not_connected(self.args, &reason)),
+            Some(other) => Ok(Step::Other(other)),
+            None => Err(not_connected(self.args, "the connection was closed")),
+        }
+    }
+}
+
+/// Why a device cannot work with a broker that does not let it hear from its key server.
+pub(crate) fn no_commands(reason: &str) -> anyhow::Error {
+    anyhow!(
+        "the broker does not let this client subscribe to its control topic, so that it would miss the commands of its key \
+         server ({reason}): have the broker allow it (`e4 id` and `e4 device show` name the topic)"
+    )
+}
+
+fn not_connected(args: &BrokerArgs, reason: &str) -> anyhow::Error {
+    let advice = advice(args, reason).map(|advice| format!(": {advice}")).unwrap_or_default();
+    anyhow!("could not connect to the broker {} ({reason}){advice}", args.address())
+}
+
+/// What to do about the reasons that are seen most, by the words that the MQTT library and rustls use.
+fn advice(args: &BrokerArgs, reason: &str) -> Option<&'static str> {
+    let has = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    if has(&["BadUserNamePassword", "NotAuthorized"]) {
+        Some("check the user name (-u) and the password")
+    } else if has(&["UnknownIssuer"]) {
+        Some("name the certificate authority of the broker with --cafile")
+    } else if has(&["NotValidForName"]) {
+        Some("give the host (-h) by the name that is in the broker's certificate")
+    } else if has(&["InvalidContentType", "corrupt message"]) {
+        Some("this port does not speak TLS: leave out --tls and --cafile, or choose another port (-p)")
+    } else if has(&["UnsupportedProtocolVersion", "RefusedProtocolVersion"]) {
+        Some("choose the broker's version of MQTT with -V")
+    } else if has(&["Connection refused (os", "lookup", "No route", "unreachable"]) {
+        Some("check that the broker runs there, and the host (-h) and the port (-p)")
+    } else if !args.uses_tls() && has(&["closed by peer", "reset by peer"]) {
+        Some("if this port takes TLS only, use --tls or --cafile")
+    } else {
+        None
+    }
+}
+
+/// Says something on standard error, to whoever still reads it.
+pub(crate) fn note(text: impl AsRef<str>) {
+    let _nobody_reads = writeln!(anstream::stderr().lock(), "{}", text.as_ref());
+}
+
+/// Text from outside, for a terminal: without the characters that would steer it.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, character| {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+        shown
+    })
+}
+
+/// Says what happened on a connection, unless it is a message. Refusals are always told, the rest unless `quiet`.
+pub(crate) fn report(event: &Event, quiet: bool) {
+    match event {
+        Event::Refused(refused) => note(format!("Refused on {}: {}", printable(&refused.topic), refused.reason)),
+        Event::CommandWaits(reason) => note(format!("A command of the key server waits: {reason}")),
+        Event::SubscriptionRefused { filter, reason } => {
+            note(format!("The broker refused the subscription to {}: {reason}", printable(filter)));
+        }
+        Event::Overflowed(lost) => note(format!(
+            "Too slow for what arrives: lost {} messages of QoS 0 and {} reports",
+            lost.messages,
+            lost.refusals.saturating_add(lost.others)
+        )),
+        _ if quiet => (),
+        Event::KeysChanged(command) => {
+            note(format!("Applied the command {}", crate::seal::Applied::new(command).to_text()));
+        }
+        Event::Connected { .. } => note("Connected again"),
+        Event::Disconnected(reason) => note(format!("Disconnected ({reason}), trying again")),
+        _ => (),
+    }
+}

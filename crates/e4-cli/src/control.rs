@@ -1,0 +1,322 @@
+//! `e4 control`: commands of the key server to its devices.
+
+mod rotate;
+mod send;
+
+use crate::{
+    broker::BrokerArgs,
+    fleet::{Fleet, Whom},
+    key::KeyName,
+    output::{Failure, Output},
+    secret_file::Source,
+};
+use anyhow::{Context, ensure};
+use clap::ArgAction;
+use e4::{C2PublicKey, ClientId, ClientKey, Command, Mode, SigningKey, TopicKey, VerifyingKey};
+use send::Order;
+use std::path::PathBuf;
+
+/// Send commands to devices, as their key server
+///
+/// The fleet file says which devices there are and where their keys are. The broker keeps commands for devices that are
+/// away, if they were connected once; it does not know others, and drops what is sent to them. `e4 sub -E` and
+/// `e4 pub --only-connect` connect a device for that.
+#[derive(clap::Args)]
+#[command(
+    disable_help_flag = true,
+    disable_version_flag = true,
+    after_help = "\
+A fleet file (TOML; paths in it are relative to it):
+  c2_key_file = 'c2.key'                      the secret X25519 key, for devices in public-key mode
+
+  [devices.pump-7]
+  mode = 'symmetric'
+  key_file = 'pump-7.key'                     the client key
+
+  [devices.panel-1]
+  mode = 'public-key'
+  public_key_file = 'panel-1.key.pub'         the public Ed25519 key
+  groups = ['panels']                         for --group
+  id = '00112233445566778899aabbccddeeff'     if it does not follow from the name
+
+Example:
+  e4 control rotate plant/7/pump --out pump.key --to pump-7,panel-1 -h broker.example"
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+    /// Print help
+    #[arg(short, long, action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    SetTopicKey(SetTopicKey),
+    RemoveTopic(RemoveTopic),
+    ResetTopics(ResetTopics),
+    Rotate(rotate::Args),
+    SetIdKey(SetIdKey),
+    SetPubKey(SetPubKey),
+    RemovePubKey(RemovePubKey),
+    ResetPubKeys(ResetPubKeys),
+    SetC2Key(SetC2Key),
+}
+
+/// Whom a command is for, and how it gets there.
+#[derive(clap::Args)]
+#[group(skip)]
+struct TargetArgs {
+    /// The fleet file
+    #[arg(long, value_name = "FILE", default_value = "fleet.toml")]
+    fleet: PathBuf,
+    #[command(flatten)]
+    whom: Whom,
+    /// Publish nothing: print the sealed commands for another way of sending them, as lines `CONTROL-TOPIC HEX`
+    #[arg(long)]
+    print_hex: bool,
+    #[command(flatten)]
+    broker: BrokerArgs,
+}
+
+/// Give devices the key of a topic or of a subtree
+///
+/// The key that they had opens messages for one hour more.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  e4 control set-topic-key plant/7/pump --topic-key-file pump.key --to pump-7,panel-1
+  e4 control set-topic-key 'plant/7/#' --topic-key-file plant-7.key --group panels -h broker.example")]
+struct SetTopicKey {
+    /// The topic, or a subtree such as plant/7/#
+    topic: KeyName,
+    /// The key of the topic; for a subtree, the key of the subtree
+    #[arg(long, value_name = "FILE")]
+    topic_key_file: Source,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+/// Take the key of a topic or of a subtree from devices, at once
+#[derive(clap::Args)]
+struct RemoveTopic {
+    /// The topic, or a subtree such as plant/7/#
+    topic: KeyName,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+/// Take the keys of all topics from devices, at once
+#[derive(clap::Args)]
+struct ResetTopics {
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+/// Give a device a new key of its own
+///
+/// In symmetric mode that is its client key, in public-key mode its secret Ed25519 key. From then on it takes only commands
+/// that are sealed for the new key: the fleet file has to point to it.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Example:
+  e4 control set-id-key --key-file pump-7-new.key --to pump-7")]
+struct SetIdKey {
+    /// The new secret key
+    #[arg(long, value_name = "FILE")]
+    key_file: Source,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+/// Give devices the public key of a peer, whose signed messages they then accept (public-key mode)
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  e4 control set-pub-key panel-1 --all
+  e4 control set-pub-key visitor --public-key-file visitor.key.pub --to panel-1")]
+struct SetPubKey {
+    #[command(flatten)]
+    peer: PeerArgs,
+    /// The public key of the peer, unless it is a device in the fleet file
+    #[arg(long, value_name = "FILE")]
+    public_key_file: Option<Source>,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+/// Take the public key of a peer from devices, which then refuse its messages (public-key mode)
+#[derive(clap::Args)]
+struct RemovePubKey {
+    #[command(flatten)]
+    peer: PeerArgs,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+/// Take the public keys of all peers from devices (public-key mode)
+#[derive(clap::Args)]
+struct ResetPubKeys {
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+/// Give devices a new public key of the key server (public-key mode)
+///
+/// From then on they take only commands that are sealed with the new secret: once all of them have it, the fleet file has
+/// to point to it.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Example:
+  e4 keygen x25519 --out c2-new.key
+  e4 control set-c2-key --public-key-file c2-new.key.pub --all")]
+struct SetC2Key {
+    /// The public half of the new key
+    #[arg(long, value_name = "FILE")]
+    public_key_file: Source,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct PeerArgs {
+    /// The name of the peer, in the fleet file or not
+    peer: String,
+    /// The id of the peer, if it is not in the fleet file and does not follow from its name
+    #[arg(long, value_name = "HEX")]
+    peer_id: Option<ClientId>,
+}
+
+pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
+    match &args.action {
+        Action::SetTopicKey(args) => args.run(output),
+        Action::RemoveTopic(args) => {
+            let command = Command::RemoveTopic(*args.topic.hash());
+            args.target.send_same(&format!("remove-topic {}", args.topic.as_str()), None, &command, output)
+        }
+        Action::ResetTopics(args) => args.target.send_same("reset-topics", None, &Command::ResetTopics, output),
+        Action::Rotate(args) => rotate::run(args, output),
+        Action::SetIdKey(args) => args.run(output),
+        Action::SetPubKey(args) => args.run(output),
+        Action::RemovePubKey(args) => args.run(output),
+        Action::ResetPubKeys(args) => {
+            args.target.send_same("reset-pub-keys", Some(Mode::PublicKey), &Command::ResetPubKeys, output)
+        }
+        Action::SetC2Key(args) => args.run(output),
+    }
+}
+
+impl TargetArgs {
+    /// Sends one command to all devices that are meant.
+    fn send_same(&self, what: &str, takes: Option<Mode>, command: &Command, output: Output) -> Result<(), Failure> {
+        let fleet = Fleet::load(&self.fleet)?;
+        let devices = fleet.select(&self.whom, takes)?;
+        Order { what, fleet: &fleet, devices, seal: &|to, now| Ok(vec![to.seal(command, now)?]) }
+            .carry_out(self, output)
+    }
+
+    /// What has to follow when devices have taken a key that the fleet file does not know.
+    fn say_afterwards(&self, text: &str) {
+        let when = if self.print_hex { "Once they are sent" } else { "Now" };
+        crate::broker::note(format!("{when}, {text} in {}", self.fleet.display()));
+    }
+}
+
+impl SetTopicKey {
+    fn run(&self, output: Output) -> Result<(), Failure> {
+        let key = self.topic_key_file.secret_key(TopicKey::from_bytes)?;
+        let command = Command::SetTopicKey { topic: *self.topic.hash(), key };
+        self.target.send_same(&format!("set-topic-key {}", self.topic.as_str()), None, &command, output)
+    }
+}
+
+impl SetIdKey {
+    fn run(&self, output: Output) -> Result<(), Failure> {
+        let fleet = Fleet::load(&self.target.fleet)?;
+        let devices = fleet.select(&self.target.whom, None)?;
+        let [(name, device)] = devices[..] else {
+            return Err(anyhow::anyhow!("each device has a key of its own: name one device with --to").into());
+        };
+        let (command, field) = match device.mode {
+            Mode::Symmetric => (Command::SetClientKey(self.key_file.secret_key(ClientKey::from_bytes)?), "key_file"),
+            Mode::PublicKey => {
+                (Command::SetSigningKey(self.key_file.secret_key(SigningKey::from_seed)?), "public_key_file")
+            }
+        };
+        let order = Order {
+            what: "set-id-key",
+            fleet: &fleet,
+            devices: vec![(name, device)],
+            seal: &|to, now| Ok(vec![to.seal(&command, now)?]),
+        };
+        order.carry_out(&self.target, output)?;
+        self.target.say_afterwards(&format!("put the new key as {field} of {name}"));
+        Ok(())
+    }
+}
+
+impl SetPubKey {
+    fn run(&self, output: Output) -> Result<(), Failure> {
+        let fleet = Fleet::load(&self.target.fleet)?;
+        let key = match &self.public_key_file {
+            Some(file) => file.public_key(VerifyingKey::from_bytes)?,
+            None => {
+                let peer = &self.peer.peer;
+                let device = fleet.device(peer).context("its public key is needed: give it with --public-key-file")?;
+                device.public_key().with_context(|| format!("the device {peer}"))?
+            }
+        };
+        let command = Command::SetPubKey { client: self.peer.id(&fleet)?, key };
+        self.peer.send("set-pub-key", &self.target, &fleet, &command, output)
+    }
+}
+
+impl RemovePubKey {
+    fn run(&self, output: Output) -> Result<(), Failure> {
+        let fleet = Fleet::load(&self.target.fleet)?;
+        let command = Command::RemovePubKey(self.peer.id(&fleet)?);
+        self.peer.send("remove-pub-key", &self.target, &fleet, &command, output)
+    }
+}
+
+impl SetC2Key {
+    fn run(&self, output: Output) -> Result<(), Failure> {
+        let command = Command::SetC2Key(self.public_key_file.public_key(C2PublicKey::from_bytes)?);
+        self.target.send_same("set-c2-key", Some(Mode::PublicKey), &command, output)?;
+        self.target.say_afterwards("put the new secret key as c2_key_file");
+        Ok(())
+    }
+}
+
+impl PeerArgs {
+    fn id(&self, fleet: &Fleet) -> anyhow::Result<ClientId> {
+        match (fleet.find(&self.peer), self.peer_id) {
+            (Some(device), None) => Ok(device.id),
+            (Some(device), Some(id)) => {
+                ensure!(device.id == id, "the fleet file has another id for {}: leave out --peer-id", self.peer);
+                Ok(id)
+            }
+            (None, Some(id)) => Ok(id),
+            (None, None) => Ok(ClientId::from_name(&self.peer)?),
+        }
+    }
+
+    /// Sends a command about the peer: not to itself, unless it is named.
+    fn send(
+        &self,
+        what: &str,
+        target: &TargetArgs,
+        fleet: &Fleet,
+        command: &Command,
+        output: Output,
+    ) -> Result<(), Failure> {
+        let mut devices = fleet.select(&target.whom, Some(Mode::PublicKey))?;
+        if devices.len() > 1 {
+            devices.retain(|(name, _)| *name != self.peer);
+        }
+        let what = format!("{what} {}", self.peer);
+        let order = Order { what: &what, fleet, devices, seal: &|to, now| Ok(vec![to.seal(command, now)?]) };
+        order.carry_out(target, output)
+    }
+}

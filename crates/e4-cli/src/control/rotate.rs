@@ -1,0 +1,108 @@
+//! `e4 control rotate`: a new topic key for all who are to have it.
+
+use super::{TargetArgs, send::Order};
+use crate::{
+    broker::note,
+    fleet::Fleet,
+    key::KeyName,
+    output::{Failure, Output},
+    secret_file::{Readers, Source, write_key},
+};
+use anyhow::Context;
+use clap::ArgGroup;
+use e4::{Command, RootKey, Timestamp, TopicKey};
+use std::{path::PathBuf, thread, time::Duration};
+
+/// Give devices a new key for a topic or a subtree
+///
+/// Whoever is left out cannot read what is sealed from then on. Messages under the old key are opened for one hour more,
+/// so that none is lost while some devices have the new key already; with --hard they are refused at once.
+///
+/// The new key is written to a file before it is sent. If some devices do not get it, repeat with --topic-key-file, so that
+/// all get the same.
+#[derive(clap::Args)]
+#[command(
+    group(ArgGroup::new("new_key").args(["out", "root_file", "topic_key_file"]).required(true).multiple(true)),
+    after_help = "\
+Examples:
+  e4 control rotate plant/7/pump --out pump-2.key --to pump-7,panel-1
+  e4 control rotate 'plant/7/#' --root-file plant.root --epoch 2 --group plant-7 --hard
+  e4 control rotate plant/7/pump --topic-key-file pump-2.key --to panel-1"
+)]
+pub(super) struct Args {
+    /// The topic, or a subtree such as plant/7/#
+    topic: KeyName,
+    /// Where the new key goes
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Replace a file that exists
+    #[arg(long, requires = "out")]
+    force: bool,
+    /// Derive the new key from this root key, instead of a random one
+    #[arg(long, value_name = "FILE", requires = "epoch")]
+    root_file: Option<Source>,
+    /// The new epoch of the namespace
+    #[arg(long, value_name = "N", requires = "root_file")]
+    epoch: Option<u64>,
+    /// Take the new key from this file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["out", "root_file"])]
+    topic_key_file: Option<Source>,
+    /// Take the old key away first, so that nothing that is sealed under it is opened any more
+    #[arg(long)]
+    hard: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
+    let fleet = Fleet::load(&args.target.fleet)?;
+    let devices = fleet.select(&args.target.whom, None)?;
+    let key = args.key()?;
+    if let Some(path) = &args.out {
+        write_key(path, key.as_bytes(), Readers::Owner, args.force)?;
+    }
+    let topic = *args.topic.hash();
+    let seal = |to: &e4::controller::Recipient, now| {
+        if args.hard {
+            to.seal_hard_rotation(topic, key.clone(), now).map(Vec::from)
+        } else {
+            Ok(vec![to.seal(&Command::SetTopicKey { topic, key: key.clone() }, now)?])
+        }
+    };
+    let how = if args.hard { "rotate --hard" } else { "rotate" };
+    let what = format!("{how} {}, new key {}", args.topic.as_str(), key.fingerprint());
+    let result = Order { what: &what, fleet: &fleet, devices, seal: &seal }.carry_out(&args.target, output);
+    if args.hard {
+        wait_for_the_next_second();
+    }
+    if let (Err(_), Some(path)) = (&result, &args.out) {
+        let path = path.display();
+        note(format!("The new key is in {path}: repeat with --topic-key-file {path} instead of --out"));
+    }
+    result
+}
+
+impl Args {
+    fn key(&self) -> anyhow::Result<TopicKey> {
+        if let Some(file) = &self.topic_key_file {
+            return file.secret_key(TopicKey::from_bytes);
+        }
+        let Some(root) = &self.root_file else {
+            return Ok(TopicKey::generate()?);
+        };
+        let root = root.secret_key(RootKey::from_bytes)?;
+        let epoch = self.epoch.context("give --epoch with --root-file")?;
+        Ok(match &self.topic {
+            KeyName::Topic(topic) => root.topic_key(epoch, topic),
+            KeyName::Subtree(subtree) => root.subtree_key(epoch, subtree).to_topic_key(),
+        })
+    }
+}
+
+/// In one second the removals of two hard rotations would be equal, and devices would take the second for a replay.
+fn wait_for_the_next_second() {
+    let second = Timestamp::now();
+    while Timestamp::now() == second {
+        thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,64 @@
+//! A store that can be made to fail, and that outlives its client.
+
+use e4::{MemoryStore, Snapshot, Store, StoreError};
+use std::sync::{Arc, Mutex};
+
+/// Its clones are the same store.
+#[derive(Clone, Default)]
+pub(crate) struct TestStore(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    memory: Option<MemoryStore>,
+    fails: bool,
+    failures: usize,
+}
+
+impl TestStore {
+    pub(crate) const FAILURE: StoreError = StoreError::Other("the test has the store fail");
+
+    pub(crate) fn set_failing(&self, fails: bool) {
+        self.0.lock().unwrap().fails = fails;
+    }
+
+    /// How often it has failed.
+    pub(crate) fn failures(&self) -> usize {
+        self.0.lock().unwrap().failures
+    }
+}
+
+impl Store for TestStore {
+    fn load(&mut self, read: &mut dyn FnMut(&[u8])) -> Result<(), StoreError> {
+        self.0.lock().unwrap().memory.get_or_insert_with(MemoryStore::new).load(read)
+    }
+
+    fn save(&mut self, state: &Snapshot<'_>) -> Result<(), StoreError> {
+        let mut inner = self.0.lock().unwrap();
+        if inner.fails {
+            inner.failures += 1;
+            return Err(Self::FAILURE);
+        }
+        inner.memory.get_or_insert_with(MemoryStore::new).save(state)
+    }
+}
+
+/// A clock that shows what a test sets. Its clones show the same.
+#[derive(Clone)]
+pub(crate) struct TestClock(Arc<std::sync::atomic::AtomicU64>);
+
+impl TestClock {
+    pub(crate) fn at(unix: u64) -> Self {
+        Self(Arc::new(unix.into()))
+    }
+
+    pub(crate) fn set(&self, unix: u64) {
+        self.0.store(unix, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl e4::Clock for TestClock {
+    fn read(&self) -> e4::ClockReading {
+        let unix = self.0.load(std::sync::atomic::Ordering::SeqCst);
+        e4::ClockReading::Time(e4::Timestamp::from_unix(unix))
+    }
+}

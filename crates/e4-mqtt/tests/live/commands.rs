@@ -1,0 +1,138 @@
+//! No command is lost, whatever happens to the device: they wait, in their order.
+
+use crate::common::{
+    Setup,
+    device::{Controller, Device, Party, Process},
+    outsider::Outsider,
+    scenario,
+    store::{TestClock, TestStore},
+    until,
+};
+use e4::{AppliedCommand, Client, Command, MemoryStore, OpenError, Refusal, Timestamp, Topic, TopicKey};
+use e4_mqtt::{Connection, Event, QoS};
+
+const TOPICS: [&str; 3] = ["plant/1", "plant/2", "plant/3"];
+
+async fn send_keys(controller: &Controller, party: &Party) {
+    for topic in TOPICS {
+        let command = Command::set_topic_key(&Topic::new(topic).unwrap(), TopicKey::generate().unwrap());
+        controller.send(party, &command).await;
+    }
+}
+
+fn waits(event: &Event) -> Option<OpenError> {
+    match event {
+        Event::CommandWaits(reason) => Some(*reason),
+        Event::KeysChanged(command) => panic!("carried out: {command:?}"),
+        _ => None,
+    }
+}
+
+/// Asserts that the commands are carried out in their order, and nothing between.
+async fn carried_out_in_order(device: &mut Device) {
+    for topic in TOPICS {
+        let change = |event: &Event| match event {
+            Event::KeysChanged(command) => Some(*command),
+            Event::Refused(refused) => panic!("{refused:?}"),
+            _ => None,
+        };
+        let applied = device.events.find("a command", change).await;
+        assert_eq!(applied, AppliedCommand::SetTopicKey(*Topic::new(topic).unwrap().hash()));
+    }
+}
+
+scenario!(commands_wait_for_a_store_that_fails_and_the_broker_keeps_them_meanwhile);
+async fn commands_wait_for_a_store_that_fails_and_the_broker_keeps_them_meanwhile(setup: Setup) {
+    let controller = setup.controller().await;
+    let (party, store) = (Party::symmetric("pump"), TestStore::default());
+    let client = party.builder().create(store.clone()).unwrap();
+    let process = Process::start();
+    let mut device = process.connect(Connection::builder(setup.options("pump"), client)).await;
+    store.set_failing(true);
+    send_keys(&controller, &party).await;
+    assert_eq!(device.events.find("word of the store", waits).await, OpenError::Store(TestStore::FAILURE));
+    until("the device to try again", async || store.failures() >= 2).await;
+    assert_eq!(device.newest_command().await, None);
+    process.kill(device).await;
+
+    // In the next life the broker delivers them again, as none was acknowledged.
+    let process = Process::start();
+    let client = Client::load(store.clone()).unwrap();
+    let (mut device, kept) = process.connect_again(Connection::builder(setup.options("pump"), client)).await;
+    assert!(kept);
+    assert_eq!(device.events.find("word of the store", waits).await, OpenError::Store(TestStore::FAILURE));
+    store.set_failing(false);
+    carried_out_in_order(&mut device).await;
+    assert_eq!(device.connection.with_device(|device| device.topics().count()).await, Ok(TOPICS.len()));
+    // Nothing is left in the broker.
+    device.shutdown().await;
+    drop((process, device));
+    let mut device = setup.join_as(&party, Client::load(store).unwrap()).await;
+    controller.send(&party, &Command::ResetTopics).await;
+    assert_eq!(device.events.keys_changed().await, AppliedCommand::ResetTopics);
+    assert!(!device.events.passed().iter().any(|event| matches!(event, Event::Refused(_))));
+}
+
+scenario!(messages_arrive_while_a_command_waits);
+async fn messages_arrive_while_a_command_waits(setup: Setup) {
+    let (topic, key) = (Topic::new("plant/7").unwrap(), TopicKey::generate().unwrap());
+    let controller = setup.controller().await;
+    let (party, store) = (Party::symmetric("pump"), TestStore::default());
+    let client = party.builder().topic_key(topic.hash(), key).unwrap().create(store.clone()).unwrap();
+    let mut device = setup.join_as(&party, client).await;
+    device.subscribe("plant/7").await;
+    store.set_failing(true);
+    send_keys(&controller, &party).await;
+    device.events.find("word of the store", waits).await;
+    // More than mosquitto sends without an acknowledgement.
+    for n in 0..40 {
+        let qos = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][n % 3];
+        device.publish(&topic, format!("{n}").as_bytes(), qos).await;
+        assert_eq!(device.events.message().await.payload, format!("{n}").as_bytes());
+    }
+    store.set_failing(false);
+    carried_out_in_order(&mut device).await;
+}
+
+scenario!(commands_of_a_future_wait_for_the_clock);
+async fn commands_of_a_future_wait_for_the_clock(setup: Setup) {
+    let controller = setup.controller().await;
+    let party = Party::symmetric("pump");
+    let clock = TestClock::at(Timestamp::now().as_unix() - 1000);
+    let client = party.builder().create_with_clock(MemoryStore::new(), clock.clone()).unwrap();
+    let mut device = setup.join_as(&party, client).await;
+    send_keys(&controller, &party).await;
+    let reason = device.events.find("word of the clock", waits).await;
+    assert!(matches!(reason, OpenError::ClockBehind { ahead } if ahead >= 990), "{reason:?}");
+    clock.set(Timestamp::now().as_unix());
+    carried_out_in_order(&mut device).await;
+}
+
+scenario!(a_command_that_is_played_back_is_refused);
+async fn a_command_that_is_played_back_is_refused(setup: Setup) {
+    let controller = setup.controller().await;
+    let (party, other) = (Party::symmetric("pump"), Party::symmetric("panel"));
+    let mut device = setup.join(&party).await;
+    let own = party.control_topic();
+    let mut outsider = Outsider::join(&setup, "outsider", &["e4/+"]).await;
+    let (topic, sent) = (Topic::new("plant/7").unwrap(), Timestamp::now().as_unix() - 100);
+    for n in 0..3 {
+        let command = Command::set_topic_key(&topic, TopicKey::generate().unwrap());
+        controller.send_at(&party, &command, Timestamp::from_unix(sent + n)).await;
+        device.events.keys_changed().await;
+    }
+    controller.send(&other, &Command::ResetTopics).await;
+    let mut recorded = Vec::new();
+    for _ in 0..4 {
+        recorded.push(outsider.next().await.payload);
+    }
+    let newest = Timestamp::from_unix(sent + 2);
+    let expected =
+        [Refusal::Superseded { newest }, Refusal::Superseded { newest }, Refusal::Repeated, Refusal::NotAuthentic];
+    for (payload, refusal) in recorded.iter().zip(expected) {
+        outsider.publish(&own, payload, QoS::ExactlyOnce).await;
+        let refused = device.events.refused().await;
+        assert_eq!((refused.topic.as_str(), refused.reason), (own.as_str(), refusal.into()));
+    }
+    assert_eq!(device.newest_command().await, Some(newest));
+}
