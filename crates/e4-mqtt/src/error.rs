@@ -102,7 +102,7 @@ impl Error for PublishError {}
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BrokerError {
-    /// The broker or the MQTT library refused; the reason.
+    /// The broker did not take it, or would not; the reason, in words.
     Refused(String),
     /// The connection was closed before the broker answered.
     Closed,
@@ -111,7 +111,7 @@ pub enum BrokerError {
 impl fmt::Display for BrokerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(reason) => write!(f, "refused: {reason}"),
+            Self::Refused(reason) => f.write_str(reason),
             Self::Closed => f.write_str("the connection was closed before the broker answered"),
         }
     }

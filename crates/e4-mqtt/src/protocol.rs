@@ -209,7 +209,8 @@ impl Link {
 }
 
 /// What both versions have in the same words but different types. The version's module adds what differs: `adjust`,
-/// `adjust_events`, `resume`, `options_mut`, `last_will`, `publish_options`, `pub_ack`, `pub_rec` and `happening`.
+/// `adjust_events`, `resume`, `options_mut`, `last_will`, `publish_options`, `publish_refusal`, `subscribe_refusal`,
+/// `pub_ack`, `pub_rec` and `happening`.
 ///
 /// `TCP_NODELAY` is set in both: what goes out is flushed in batches already, and to hold it back for the network as
 /// well would cost a lone message 40 ms.
@@ -262,7 +263,7 @@ macro_rules! common {
                         PublishNoticeError::SessionReset | PublishNoticeError::Recv => NotTaken::SessionLost,
                         // It was in the buffers of a connection that broke, and nobody has seen it.
                         PublishNoticeError::Qos0NotFlushed => NotTaken::SessionLost,
-                        error => NotTaken::Refused(error.to_string()),
+                        error => NotTaken::Refused(publish_refusal(error)),
                     })
                 })
             }
@@ -274,7 +275,7 @@ macro_rules! common {
                         // The library loses track of some when it is cut off twice in a row (`Recv`). If it is closed
                         // for good, asking again says so.
                         SubscribeNoticeError::SessionReset | SubscribeNoticeError::Recv => NotTaken::SessionLost,
-                        error => NotTaken::Refused(error.to_string()),
+                        error => NotTaken::Refused(subscribe_refusal(error)),
                     })
                 })
             }

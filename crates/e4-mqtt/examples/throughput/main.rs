@@ -28,7 +28,7 @@ struct Plan {
     paced: usize,
 }
 
-const FULL: Plan = Plan { rounds: 9, messages: 20_000, paced: 4_000 };
+const FULL: Plan = Plan { rounds: 7, messages: 10_000, paced: 3_000 };
 const QUICK: Plan = Plan { rounds: 1, messages: 500, paced: 100 };
 /// Between two messages of the latency's measurement.
 const PACE: Duration = Duration::from_millis(1);
@@ -132,9 +132,7 @@ impl Pair {
     async fn connect(broker: &Broker, topic: &'static str, (from, to): (Client, Client)) -> Result<Self> {
         let clear = TopicFilter::new(CLEAR)?;
         let connect = |device: Client| {
-            let mut options = MqttOptions::new(device.id().to_string(), broker.address());
-            // As many requests in one write as wait, as anyone would who wants throughput.
-            options.set_max_request_batch(64);
+            let options = MqttOptions::new(device.id().to_string(), broker.address());
             Connection::builder(options, device).clean_session().queue(1 << 16).clear(&clear).connect()
         };
         let (publisher, notices) = connect(from)?;

@@ -38,6 +38,17 @@ fn publish_options(message: &Outgoing) -> PublishOptions {
     PublishOptions::new(message.qos).retain(message.retain)
 }
 
+fn publish_refusal(error: PublishNoticeError) -> String {
+    error.to_string()
+}
+
+fn subscribe_refusal(error: SubscribeNoticeError) -> String {
+    match error {
+        SubscribeNoticeError::V4SubAckFailure(_) => "the broker refused it".to_owned(),
+        error => error.to_string(),
+    }
+}
+
 fn pub_ack(packet_id: u16) -> PubAck {
     PubAck::new(packet_id)
 }

@@ -57,6 +57,22 @@ fn publish_options(message: &Outgoing) -> PublishOptions {
         .properties(PublishProperties { content_type: Some(CONTENT_TYPE.to_owned()), ..PublishProperties::default() })
 }
 
+fn publish_refusal(error: PublishNoticeError) -> String {
+    match error {
+        PublishNoticeError::V5PubAck(reason) => format!("the broker refused it ({reason:?})"),
+        PublishNoticeError::V5PubRec(reason) => format!("the broker refused it ({reason:?})"),
+        PublishNoticeError::V5PubComp(reason) => format!("the broker refused it ({reason:?})"),
+        error => error.to_string(),
+    }
+}
+
+fn subscribe_refusal(error: SubscribeNoticeError) -> String {
+    match error {
+        SubscribeNoticeError::V5SubAckFailure(reasons) => format!("the broker refused it {reasons:?}"),
+        error => error.to_string(),
+    }
+}
+
 fn pub_ack(packet_id: u16) -> PubAck {
     PubAck::new(packet_id, None)
 }

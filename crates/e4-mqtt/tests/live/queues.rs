@@ -203,13 +203,13 @@ scenario!(a_message_that_is_too_large_is_an_error_and_the_connection_lives_on);
 async fn a_message_that_is_too_large_is_an_error_and_the_connection_lives_on(setup: Setup) {
     let (key, party) = (TopicKey::generate().unwrap(), Party::symmetric("pump"));
     let builder = Connection::builder(setup.options("pump"), party.with_keys(&[(&topic(), &key)]));
-    let mut device = Device::connect(builder.max_packet(1000)).await;
+    let mut device = Device::connect(builder.max_packet(2000)).await;
     device.subscribe("plant/#").await;
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
-        let error = device.connection.publish(topic(), &[b'x'; 1000], qos).await.unwrap_err();
-        assert!(matches!(error, PublishError::TooLarge { bytes, limit: 1000 } if bytes > 1024), "{error:?}");
+        let error = device.connection.publish(topic(), &[b'x'; 2000], qos).await.unwrap_err();
+        assert!(matches!(error, PublishError::TooLarge { bytes, limit: 2000 } if bytes > 2024), "{error:?}");
         // Different ones, or they would be taken for repeated.
-        let fits = [format!("{qos:?}").as_bytes(), &[b'x'; 850]].concat();
+        let fits = [format!("{qos:?}").as_bytes(), &[b'x'; 1850]].concat();
         device.publish(&topic(), &fits, qos).await;
         assert_eq!(device.events.message().await.payload, fits);
     }
