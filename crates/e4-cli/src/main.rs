@@ -33,8 +33,8 @@ use std::process::ExitCode;
     after_help = "\
 Begin with `e4 demo`. Files with keys are given as a path, `-` for standard input or `env:NAME` for an environment variable.
 
-Exit codes: 0 done; 1 it could not be done; 2 the command line is wrong; 3 a message was refused (open); 27 the time is
-over (sub -W)."
+Exit codes: 0 done; 1 it could not be done; 2 the command line is wrong; 3 a message was refused (open); \
+27 the time is over (sub -W)."
 )]
 struct Cli {
     /// Print results as JSON, for programs
