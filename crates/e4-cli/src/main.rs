@@ -2,6 +2,7 @@
 //!
 //! Each subcommand is a module of its own with its `Args` and a `run`; what several of them need stands beside them.
 
+mod age_rule;
 mod broker;
 mod completions;
 mod control;
@@ -22,6 +23,7 @@ mod subscribe;
 use clap::{Parser, Subcommand};
 use output::{Failure, Output};
 use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
 
 /// End-to-end encryption and key management for MQTT.
 #[derive(Parser)]
@@ -31,7 +33,8 @@ use std::process::ExitCode;
     propagate_version = true,
     max_term_width = 100,
     after_help = "\
-Begin with `e4 demo`. Files with keys are given as a path, `-` for standard input or `env:NAME` for an environment variable.
+Begin with `e4 demo`. Files with keys are given as a path, `-` for standard input or `env:NAME` for an environment variable. \
+E4_LOG=debug logs what happens.
 
 Exit codes: 0 done; 1 it could not be done; 2 the command line is wrong; 3 a message was refused (open); \
 27 the time is over (sub -W)."
@@ -62,6 +65,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Ok(filter) = EnvFilter::try_from_env("E4_LOG") {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
     let output = Output { json: cli.json };
     let result = match cli.command {
         Command::Demo(args) => demo::run(&args),

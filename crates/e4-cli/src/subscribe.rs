@@ -1,6 +1,7 @@
 //! `e4 sub`: subscribes, and prints what arrives and is authentic.
 
 use crate::{
+    age_rule::AgeRule,
     broker::{
         self, BrokerArgs, Connecting, PATIENCE, PlaintextArgs, Step, filter, no_commands, note, printable, qos, report,
     },
@@ -15,7 +16,6 @@ use serde::Serialize;
 use std::{
     io::{self, Write},
     path::PathBuf,
-    str::FromStr,
     time::Duration,
 };
 use tokio::time::timeout;
@@ -89,26 +89,6 @@ pub(crate) struct Args {
     quiet: bool,
     #[command(flatten)]
     broker: BrokerArgs,
-}
-
-/// `FILTER=SECONDS` or `FILTER=any`.
-#[derive(Clone)]
-struct AgeRule {
-    filter: TopicFilter<'static>,
-    max_age: MaxAge,
-}
-
-impl FromStr for AgeRule {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> anyhow::Result<Self> {
-        let (name, age) = text.rsplit_once('=').context("a = is missing before the seconds")?;
-        let max_age = match age {
-            "any" => MaxAge::Any,
-            seconds => MaxAge::Seconds(seconds.parse().context("an age is a number of seconds, or `any`")?),
-        };
-        Ok(Self { filter: filter(name)?, max_age })
-    }
 }
 
 pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {

@@ -216,7 +216,7 @@ impl Link {
 /// well would cost a lone message 40 ms.
 macro_rules! common {
     ($rumqttc:ident) => {
-        use super::{Answer, Broken, Happening, Limits, NotTaken, Outgoing, QoS, REQUEST_BATCH};
+        use super::{Answer, Arrived, Broken, Happening, Limits, NotTaken, Outgoing, QoS, REQUEST_BATCH};
         use crate::error::BuildError;
         use std::time::Duration;
         use $rumqttc::{
@@ -318,6 +318,11 @@ macro_rules! common {
                     _ => Self::Refused("the request queue does not take it".into()),
                 }
             }
+        }
+
+        fn arrived(publish: $rumqttc::Publish) -> Happening {
+            let $rumqttc::Publish { topic, payload, qos, retain: retained, pkid: packet_id, .. } = publish;
+            Happening::Arrived(Arrived { topic, payload, qos, retained, packet_id })
         }
 
         fn ack(packet_id: u16, qos: QoS) -> Option<ManualAck> {

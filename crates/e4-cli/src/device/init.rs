@@ -1,5 +1,6 @@
 use super::state::{Created, NewStateArgs};
 use crate::{
+    age_rule::AgeRule,
     id::ClientArgs,
     key::KeyName,
     output::{Failure, Output},
@@ -8,8 +9,8 @@ use crate::{
 use anyhow::{Context, ensure};
 use clap::ArgGroup;
 use e4::{
-    C2PublicKey, Client, ClientBuilder, ClientId, ClientKey, GrowableKeyRing, Identity, MaxAge, SigningKey,
-    TopicFilter, TopicKey, VerifyingKey,
+    C2PublicKey, Client, ClientBuilder, ClientId, ClientKey, GrowableKeyRing, Identity, SigningKey, TopicKey,
+    VerifyingKey,
 };
 use std::{collections::HashSet, str::FromStr};
 
@@ -72,26 +73,6 @@ impl<T: FromStr<Err: Into<anyhow::Error>>> FromStr for Assigned<T> {
         let (to, source) = text.rsplit_once('=').context("a = is missing before the file")?;
         ensure!(!source.is_empty(), "the file is missing behind the =");
         Ok(Self { to: to.parse().map_err(Into::into)?, source: source.parse()? })
-    }
-}
-
-/// `FILTER=SECONDS` or `FILTER=any`.
-#[derive(Clone)]
-struct AgeRule {
-    filter: TopicFilter<'static>,
-    max_age: MaxAge,
-}
-
-impl FromStr for AgeRule {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> anyhow::Result<Self> {
-        let (filter, age) = text.rsplit_once('=').context("a = is missing before the seconds")?;
-        let max_age = match age {
-            "any" => MaxAge::Any,
-            seconds => MaxAge::Seconds(seconds.parse().context("an age is a number of seconds, or `any`")?),
-        };
-        Ok(Self { filter: TopicFilter::new(filter)?.into_owned(), max_age })
     }
 }
 

@@ -1,6 +1,5 @@
 //! MQTT 3.1.1.
 
-use super::Arrived;
 use rumqttc_v4::{Event, Outgoing as Sent, Packet};
 
 super::common!(rumqttc_v4);
@@ -62,13 +61,7 @@ fn happening(event: Event) -> Happening {
         Event::Incoming(Packet::ConnAck(ack)) => {
             Happening::Connected { session_kept: ack.session_present, max_packet: None, max_qos: QoS::ExactlyOnce }
         }
-        Event::Incoming(Packet::Publish(publish)) => Happening::Arrived(Arrived {
-            topic: publish.topic,
-            payload: publish.payload,
-            qos: publish.qos,
-            retained: publish.retain,
-            packet_id: publish.pkid,
-        }),
+        Event::Incoming(Packet::Publish(publish)) => arrived(publish),
         Event::Outgoing(Sent::PubAck(_) | Sent::PubComp(_)) => Happening::Acknowledged,
         _ => Happening::Other,
     }

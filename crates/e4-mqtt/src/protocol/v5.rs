@@ -1,6 +1,5 @@
 //! MQTT 5.
 
-use super::Arrived;
 use rumqttc_v5::{
     Event, LastWillProperties, Outgoing as Sent, Packet, PersistedAckMode, PersistedSession, PublishProperties,
     SessionStore, SessionStoreError, SessionStoreKey,
@@ -93,13 +92,7 @@ fn happening(event: Event) -> Happening {
             };
             Happening::Connected { session_kept: ack.session_present, max_packet, max_qos }
         }
-        Event::Incoming(Packet::Publish(publish)) => Happening::Arrived(Arrived {
-            topic: publish.topic,
-            payload: publish.payload,
-            qos: publish.qos,
-            retained: publish.retain,
-            packet_id: publish.pkid,
-        }),
+        Event::Incoming(Packet::Publish(publish)) => arrived(publish),
         Event::Outgoing(Sent::PubAck(_) | Sent::PubComp(_)) => Happening::Acknowledged,
         _ => Happening::Other,
     }

@@ -90,10 +90,20 @@ impl Setup {
 impl Device {
     /// Connects, and waits for the broker.
     pub(crate) async fn connect(builder: Builder) -> Self {
-        let (connection, events) = builder.connect().unwrap();
-        let mut device = Self { connection, events: Listener::new(events) };
+        let mut device = Self::connect_unseen(builder);
         device.events.connected().await;
         device
+    }
+
+    /// Connects, and does not wait for the broker.
+    pub(crate) fn connect_unseen(builder: Builder) -> Self {
+        let (connection, events) = builder.connect().unwrap();
+        Self { connection, events: Listener::new(events) }
+    }
+
+    /// Waits for an answer of the broker: what it sent before has arrived, and it has what was sent to it.
+    pub(crate) async fn round_trip(&self) {
+        within(PATIENCE, "an answer of the broker", self.connection.round_trip()).await.unwrap();
     }
 
     pub(crate) async fn subscribe(&self, filter: &str) {
@@ -259,13 +269,20 @@ impl Process {
 
     /// Says as well whether the broker had the session still.
     pub(crate) async fn connect_again(&self, builder: Builder) -> (Device, bool) {
-        let (connection, events) = {
-            let _inside = self.0.as_ref().unwrap().enter();
-            builder.connect().unwrap()
-        };
-        let mut device = Device { connection, events: Listener::new(events) };
+        let mut device = self.connect_unseen(builder);
         let session_kept = device.events.connected().await;
         (device, session_kept)
+    }
+
+    /// How many tasks it has.
+    pub(crate) fn tasks(&self) -> usize {
+        self.0.as_ref().unwrap().metrics().num_alive_tasks()
+    }
+
+    /// Connects, and does not wait for the broker.
+    pub(crate) fn connect_unseen(&self, builder: Builder) -> Device {
+        let _inside = self.0.as_ref().unwrap().enter();
+        Device::connect_unseen(builder)
     }
 
     /// Ends all of its tasks where they are. Returns when they are gone, and the device's connection with them.

@@ -1,8 +1,11 @@
 //! A TCP proxy in front of a broker, to cut connections and to move them to another broker.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncReadExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinHandle,
@@ -19,13 +22,22 @@ struct State {
     target: Mutex<Option<u16>>,
     /// Counts the cuts.
     cuts: watch::Sender<u32>,
+    /// Nothing is passed on.
+    frozen: watch::Sender<bool>,
+    /// Counts the connections that were let through.
+    made: AtomicUsize,
 }
 
 impl Proxy {
     pub(crate) async fn to(port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let own_port = listener.local_addr().unwrap().port();
-        let state = Arc::new(State { target: Mutex::new(Some(port)), cuts: watch::channel(0).0 });
+        let state = Arc::new(State {
+            target: Mutex::new(Some(port)),
+            cuts: watch::Sender::new(0),
+            frozen: watch::Sender::new(false),
+            made: AtomicUsize::new(0),
+        });
         let task = tokio::spawn(serve(listener, Arc::clone(&state)));
         Self { port: own_port, state, task }
     }
@@ -45,6 +57,16 @@ impl Proxy {
     pub(crate) fn open(&self, port: u16) {
         *self.state.target.lock().unwrap() = Some(port);
     }
+
+    /// Takes connections and what is sent on them, and passes nothing on: the broker hangs.
+    pub(crate) fn freeze(&self) {
+        self.state.frozen.send_replace(true);
+    }
+
+    /// How many connections were let through so far.
+    pub(crate) fn made(&self) -> usize {
+        self.state.made.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Proxy {
@@ -57,14 +79,23 @@ impl Drop for Proxy {
 async fn serve(listener: TcpListener, state: Arc<State>) {
     loop {
         let Ok((mut near, _)) = listener.accept().await else { continue };
-        let mut cuts = state.cuts.subscribe();
+        let (mut cuts, mut frozen) = (state.cuts.subscribe(), state.frozen.subscribe());
         let Some(port) = *state.target.lock().unwrap() else { continue };
+        let state = Arc::clone(&state);
         tokio::spawn(async move {
             let Ok(mut far) = TcpStream::connect(("127.0.0.1", port)).await else { return };
             near.set_nodelay(true).unwrap();
             far.set_nodelay(true).unwrap();
+            state.made.fetch_add(1, Ordering::SeqCst);
             tokio::select! {
-                _ = copy_bidirectional(&mut near, &mut far) => (),
+                biased;
+                _ = cuts.changed() => return,
+                _ = frozen.wait_for(|frozen| *frozen) => (),
+                _ = copy_bidirectional(&mut near, &mut far) => return,
+            }
+            let swallow = async { while near.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {} };
+            tokio::select! {
+                () = swallow => (),
                 _ = cuts.changed() => (),
             }
         });

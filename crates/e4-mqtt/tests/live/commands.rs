@@ -4,6 +4,7 @@ use crate::common::{
     Setup,
     device::{Controller, Device, Party, Process},
     outsider::Outsider,
+    proxy::Proxy,
     scenario,
     store::{TestClock, TestStore},
     until,
@@ -68,6 +69,38 @@ async fn commands_wait_for_a_store_that_fails_and_the_broker_keeps_them_meanwhil
     device.shutdown().await;
     drop((process, device));
     let mut device = setup.join_as(&party, Client::load(store).unwrap()).await;
+    controller.send(&party, &Command::ResetTopics).await;
+    assert_eq!(device.events.keys_changed().await, AppliedCommand::ResetTopics);
+    assert!(!device.events.passed().iter().any(|event| matches!(event, Event::Refused(_))));
+}
+
+scenario!(commands_that_wait_survive_a_broker_that_forgets_them);
+async fn commands_that_wait_survive_a_broker_that_forgets_them(mut setup: Setup) {
+    let (party, store) = (Party::symmetric("pump"), TestStore::default());
+    let proxy = Proxy::to(setup.broker.port()).await;
+    let client = party.builder().create(store.clone()).unwrap();
+    let mut device = Device::connect(Connection::builder(setup.options_at(proxy.port, "pump"), client)).await;
+    let controller = setup.controller().await;
+    store.set_failing(true);
+    send_keys(&controller, &party).await;
+    assert_eq!(device.events.find("word of the store", waits).await, OpenError::Store(TestStore::FAILURE));
+    // All of them have arrived.
+    device.round_trip().await;
+    controller.0.shutdown().await;
+
+    proxy.close();
+    setup.broker.stop().await;
+    device.events.disconnected().await;
+    setup.broker.resume().await;
+    proxy.open(setup.broker.port());
+    assert!(!device.events.connected().await, "the session is gone");
+    let failures = store.failures();
+    until("the device to try again", async || store.failures() > failures).await;
+    assert_eq!(device.newest_command().await, None);
+    store.set_failing(false);
+    carried_out_in_order(&mut device).await;
+    assert_eq!(device.connection.with_device(|device| device.topics().count()).await, Ok(TOPICS.len()));
+    let controller = setup.controller().await;
     controller.send(&party, &Command::ResetTopics).await;
     assert_eq!(device.events.keys_changed().await, AppliedCommand::ResetTopics);
     assert!(!device.events.passed().iter().any(|event| matches!(event, Event::Refused(_))));

@@ -9,7 +9,7 @@ use crate::common::{
     scenario, until, within,
 };
 use e4::{Command, Topic, TopicKey};
-use e4_mqtt::{BrokerError, Connection, Event, PublishError, QoS};
+use e4_mqtt::{BrokerError, Connection, Event, PublishError, QoS, rumqttc_v5::PublishOptions};
 use std::time::Duration;
 
 fn topic() -> Topic<'static> {
@@ -246,5 +246,146 @@ async fn a_large_message_of_somebody_else_does_not_end_the_connection(setup: Set
             _ => None,
         };
         assert_eq!(device.events.find("a message", message).await, goes_on.as_bytes());
+    }
+}
+
+scenario!(who_floods_with_what_is_refused_does_not_keep_messages_from_being_taken);
+async fn who_floods_with_what_is_refused_does_not_keep_messages_from_being_taken(setup: Setup) {
+    const QUEUE: usize = 8;
+    const MESSAGES: usize = 20;
+    let key = TopicKey::generate().unwrap();
+    let (pump, panel) = (Party::symmetric("pump"), Party::symmetric("panel"));
+    let sender = setup.join_as(&pump, pump.with_keys(&[(&topic(), &key)])).await;
+    let builder = Connection::builder(setup.options("panel"), panel.with_keys(&[(&topic(), &key)]));
+    let mut receiver = Device::connect(builder.queue(QUEUE)).await;
+    receiver.subscribe("plant/#").await;
+    let outsider = Outsider::join(&setup, "outsider", &[]).await;
+    // More than there is room for comes before each event that the application takes.
+    let flood = async || {
+        for _ in 0..2 * QUEUE {
+            outsider.put(
+                "plant/7",
+                b"what nobody has sealed, in more words than a seal takes",
+                PublishOptions::at_most_once(),
+            );
+        }
+        // Behind the flood.
+        outsider.publish("elsewhere", b"", QoS::AtLeastOnce).await;
+    };
+    flood().await;
+    for n in 0..MESSAGES {
+        let _answer = sender.connection.publish(topic(), format!("{n}").as_bytes(), QoS::AtLeastOnce).await.unwrap();
+    }
+    within(PATIENCE, "the broker to take the messages", sender.connection.flush()).await;
+
+    let (mut messages, mut overflows, mut told) = (0, 0, false);
+    while messages < MESSAGES {
+        flood().await;
+        receiver.round_trip().await;
+        let event = receiver.events.next().await;
+        let told_before = std::mem::replace(&mut told, matches!(event, Event::Overflowed(_)));
+        match event {
+            Event::Message(message) => {
+                assert_eq!(message.payload, format!("{messages}").as_bytes());
+                messages += 1;
+            }
+            Event::Overflowed(lost) => {
+                assert!(!told_before, "twice in a row, and messages wait");
+                assert_eq!((lost.messages, lost.others), (0, 0), "{lost:?}");
+                overflows += 1;
+            }
+            Event::Refused(_) => (),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(overflows >= MESSAGES / 2, "the flood is one: {overflows}");
+}
+
+scenario!(what_is_published_before_the_broker_can_be_reached_is_delivered_once_it_can);
+async fn what_is_published_before_the_broker_can_be_reached_is_delivered_once_it_can(setup: Setup) {
+    let key = TopicKey::generate().unwrap();
+    let (pump, panel) = (Party::symmetric("pump"), Party::symmetric("panel"));
+    let mut receiver = setup.join_as(&panel, panel.with_keys(&[(&topic(), &key)])).await;
+    receiver.subscribe("plant/#").await;
+    let proxy = Proxy::to(setup.broker.port()).await;
+    proxy.close();
+    let builder = Connection::builder(setup.options_at(proxy.port, "pump"), pump.with_keys(&[(&topic(), &key)]));
+    let mut sender = Device::connect_unseen(builder);
+    let mut deliveries = Vec::new();
+    for n in 0..9 {
+        let qos = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][n % 3];
+        deliveries.push(sender.connection.publish(topic(), format!("{n}").as_bytes(), qos).await.unwrap());
+    }
+    sender.events.disconnected().await;
+    proxy.open(setup.broker.port());
+    for delivery in deliveries {
+        within(PATIENCE, "a delivery", delivery).await.unwrap();
+    }
+    let mut received = std::collections::BTreeSet::new();
+    while received.len() < 9 {
+        assert!(received.insert(receiver.events.message().await.payload), "a message was opened twice");
+    }
+    sender.publish(&topic(), b"and after", QoS::AtLeastOnce).await;
+    assert_eq!(receiver.events.message().await.payload, b"and after");
+}
+
+scenario!(what_turns_out_to_be_too_large_for_the_broker_is_an_error_and_the_connection_lives: embedded_v5 mosquitto_v5);
+async fn what_turns_out_to_be_too_large_for_the_broker_is_an_error_and_the_connection_lives(mut setup: Setup) {
+    setup.broker.restart_with(Settings { max_packet: Some(2000), ..Settings::default() }).await;
+    let (key, party) = (TopicKey::generate().unwrap(), Party::symmetric("pump"));
+    let proxy = Proxy::to(setup.broker.port()).await;
+    proxy.close();
+    let builder = Connection::builder(setup.options_at(proxy.port, "pump"), party.with_keys(&[(&topic(), &key)]));
+    let mut device = Device::connect_unseen(builder);
+    // Before the broker has said what it takes.
+    let (mut too_large, mut fitting) = (Vec::new(), Vec::new());
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        too_large.push(device.connection.publish(topic(), &[b'x'; 2000], qos).await.unwrap());
+        fitting.push(device.connection.publish(topic(), format!("{qos:?}").as_bytes(), qos).await.unwrap());
+    }
+    proxy.open(setup.broker.port());
+    for delivery in too_large {
+        let answer = within(PATIENCE, "the word that a message is too large", delivery).await;
+        assert!(matches!(&answer, Err(BrokerError::Refused(reason)) if reason.contains("2000")), "{answer:?}");
+    }
+    for delivery in fitting {
+        within(PATIENCE, "a delivery", delivery).await.unwrap();
+    }
+    device.events.connected().await;
+    device.subscribe("plant/#").await;
+    device.publish(&topic(), b"and after", QoS::AtLeastOnce).await;
+    assert_eq!(device.events.message().await.payload, b"and after");
+    assert_eq!(proxy.made(), 1, "the connection has lived on");
+}
+
+// The broker has no part in it.
+scenario!(when_all_handles_are_dropped_and_the_broker_hangs_the_tasks_end: embedded_v4 embedded_v5);
+async fn when_all_handles_are_dropped_and_the_broker_hangs_the_tasks_end(setup: Setup) {
+    let (key, party) = (TopicKey::generate().unwrap(), Party::symmetric("pump"));
+    let (connected, never) = (Proxy::to(setup.broker.port()).await, Proxy::to(setup.broker.port()).await);
+    let builder = |proxy: &Proxy, mqtt_id| {
+        Connection::builder(setup.options_at(proxy.port, mqtt_id), party.with_keys(&[(&topic(), &key)]))
+    };
+    let processes = [Process::start(), Process::start()];
+    let one = processes[0].connect(builder(&connected, "pump")).await;
+    connected.freeze();
+    never.freeze();
+    let other = processes[1].connect_unseen(builder(&never, "other"));
+    until("the broker to hang", async || never.made() > 0).await;
+    let mut deliveries = Vec::new();
+    for device in [&one, &other] {
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            deliveries.push((qos, device.connection.publish(topic(), b"the last words", qos).await.unwrap()));
+        }
+    }
+    assert!(processes.iter().all(|process| process.tasks() > 0));
+    drop((one, other));
+    // Well before the keep alive would end the first connection.
+    let end = until("the end of the tasks", async || processes.iter().all(|process| process.tasks() == 0));
+    within(Duration::from_secs(30), "the end of the tasks", end).await;
+    for (qos, delivery) in deliveries {
+        let answer = within(PATIENCE, "the answer to a message that is lost", delivery).await;
+        // What the network took of QoS 0 is gone.
+        assert!(answer == Err(BrokerError::Closed) || qos == QoS::AtMostOnce, "{answer:?}");
     }
 }

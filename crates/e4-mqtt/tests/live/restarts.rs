@@ -5,9 +5,9 @@ use crate::common::{
     broker::Settings,
     device::{Device, Party, Process},
     proxy::Proxy,
-    scenario,
+    scenario, until,
 };
-use e4::{AppliedCommand, Client, Command, FileStore, Topic, TopicKey};
+use e4::{AppliedCommand, Client, Command, FileStore, MaxAge, Topic, TopicFilter, TopicKey};
 use e4_mqtt::{Connection, Event, QoS};
 use std::collections::BTreeSet;
 
@@ -230,4 +230,65 @@ async fn a_connection_that_is_cut_again_and_again_loses_nothing(setup: Setup) {
         }
     }
     crate::common::within(crate::common::PATIENCE, "the sender", sending).await.unwrap();
+}
+
+scenario!(what_is_delivered_again_after_a_cut_comes_once_and_is_acknowledged_when_the_application_is_done);
+async fn what_is_delivered_again_after_a_cut_comes_once_and_is_acknowledged_when_the_application_is_done(setup: Setup) {
+    let topics = ["sealed", "any age", "clear"].map(|name| Topic::new(name).unwrap());
+    let key = TopicKey::generate().unwrap();
+    let keys = [(&topics[0], &key), (&topics[1], &key)];
+    let clear = TopicFilter::new("clear").unwrap();
+    let (pump, panel) = (Party::symmetric("pump"), Party::symmetric("panel"));
+    let sender = Device::connect(Connection::builder(setup.options("pump"), pump.with_keys(&keys)).clear(&clear)).await;
+    let proxy = Proxy::to(setup.broker.port()).await;
+    // Each time anew: it does not know what it has opened before.
+    let builder = || {
+        let mut client = panel.with_keys(&keys);
+        client.set_max_age(&TopicFilter::new("any age").unwrap(), MaxAge::Any).unwrap();
+        Connection::builder(setup.options_at(proxy.port, "panel"), client).clear(&clear)
+    };
+    let cut = async |device: &Device| {
+        let made = proxy.made();
+        proxy.cut();
+        until("the next connection", async || proxy.made() > made).await;
+        // What is delivered again has arrived after the first, and what it was answered with after the second.
+        device.round_trip().await;
+        device.round_trip().await;
+    };
+    let (in_hand, waits) = (&b"in the application's hands"[..], &b"waits to be taken"[..]);
+    for topic in &topics {
+        let process = Process::start();
+        let mut device = process.connect(builder()).await;
+        device.subscribe(topic.as_str()).await;
+        for payload in [in_hand, waits] {
+            sender.publish(topic, payload, QoS::AtLeastOnce).await;
+        }
+        device.round_trip().await;
+        assert_eq!(device.events.message().await.payload, in_hand);
+        cut(&device).await;
+        process.kill(device).await;
+
+        // The application was not done with any of them: the broker has them still.
+        let process = Process::start();
+        let mut device = process.connect(builder()).await;
+        assert_eq!(device.events.message().await.payload, in_hand);
+        device.round_trip().await;
+        cut(&device).await;
+        // Twice in a row, and another one comes.
+        cut(&device).await;
+        sender.publish(topic, b"another one", QoS::AtLeastOnce).await;
+        for payload in [waits, b"another one"] {
+            assert_eq!(device.events.message().await.payload, payload);
+        }
+        device.shutdown().await;
+        drop((process, device));
+
+        // And now it has none.
+        let process = Process::start();
+        let mut device = process.connect(builder()).await;
+        sender.publish(topic, b"the end", QoS::AtLeastOnce).await;
+        assert_eq!(device.events.message().await.payload, b"the end");
+        device.shutdown().await;
+        drop((process, device));
+    }
 }
