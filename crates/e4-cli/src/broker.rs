@@ -80,6 +80,11 @@ impl BrokerArgs {
     pub(crate) fn builder(&self, device: Client) -> anyhow::Result<Builder> {
         let id = self.mqtt_id.clone().unwrap_or_else(|| format!("e4-{}", device.id()));
         ensure!(!id.is_empty(), "the MQTT client id is empty: leave out -i, or give one");
+        let has_port = self.host.split_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        ensure!(
+            !has_port && !self.host.contains("://"),
+            "the host (-h) is a name or an address only: give the port with -p, and use --tls or --cafile for TLS"
+        );
         let options = self.options(id)?;
         Ok(Connection::builder(options, device).max_packet(LONGEST_PACKET))
     }
@@ -303,6 +308,10 @@ fn advice(args: &BrokerArgs, reason: &str) -> Option<&'static str> {
         Some("check that the broker runs there, and the host (-h) and the port (-p)")
     } else if !args.uses_tls() && has(&["closed by peer", "reset by peer"]) {
         Some("if this port takes TLS only, use --tls or --cafile")
+    } else if has(&["closed by peer", "reset by peer"]) {
+        Some("this port may not speak TLS: leave out --tls and --cafile, or choose another port (-p)")
+    } else if has(&["timeout", "no answer"]) {
+        Some("nothing there answers in MQTT: check the port (-p), and whether it wants TLS")
     } else {
         None
     }
@@ -316,7 +325,7 @@ pub(crate) fn note(text: impl AsRef<str>) {
 /// Text from outside, for a terminal: without the characters that would steer it.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut shown, character| {
-        if character.is_control() {
+        if character.is_control() || character == '\\' || reorders(character) {
             shown.extend(character.escape_default());
         } else {
             shown.push(character);
@@ -325,13 +334,18 @@ pub(crate) fn printable(text: &str) -> String {
     })
 }
 
+/// Characters that break lines, or show others in another order than they have.
+fn reorders(character: char) -> bool {
+    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
 /// Says what happened on a connection, unless it is a message. Refusals are always told, the rest unless `quiet`.
 pub(crate) fn report(event: &Event, quiet: bool) {
     match event {
         Event::Refused(refused) => note(format!("Refused on {}: {}", printable(&refused.topic), refused.reason)),
         Event::CommandWaits(reason) => note(format!("A command of the key server waits: {reason}")),
         Event::SubscriptionRefused { filter, reason } => {
-            note(format!("The broker refused the subscription to {}: {reason}", printable(filter)));
+            note(format!("The broker refused the subscription to {}: {}", printable(filter), printable(reason)));
         }
         Event::Overflowed(lost) => note(format!(
             "Too slow for what arrives: lost {} messages of QoS 0 and {} reports",
@@ -343,7 +357,7 @@ pub(crate) fn report(event: &Event, quiet: bool) {
             note(format!("Applied the command {}", crate::seal::Applied::new(command).to_text()));
         }
         Event::Connected { .. } => note("Connected again"),
-        Event::Disconnected(reason) => note(format!("Disconnected ({reason}), trying again")),
+        Event::Disconnected(reason) => note(format!("Disconnected ({}), trying again", printable(reason))),
         _ => (),
     }
 }

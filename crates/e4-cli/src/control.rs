@@ -216,10 +216,17 @@ impl TargetArgs {
             .carry_out(self, output)
     }
 
-    /// What has to follow when devices have taken a key that the fleet file does not know.
-    fn say_afterwards(&self, text: &str) {
-        let when = if self.print_hex { "Once they are sent" } else { "Now" };
-        crate::broker::note(format!("{when}, {text} in {}", self.fleet.display()));
+    /// Says what has to follow when devices have taken a key that the fleet file does not know, or may have.
+    fn sent(&self, result: Result<(), Failure>, then: &str) -> Result<(), Failure> {
+        crate::broker::note(match (&result, self.print_hex) {
+            (Ok(()), true) => format!("Once they are sent, {then} in {}", self.fleet.display()),
+            (Ok(()), false) => format!("Now, {then} in {}", self.fleet.display()),
+            // The broker may have it, and only its answer is missing.
+            (Err(_), _) => {
+                "Devices may have taken the new key all the same: keep both until each answers to one".into()
+            }
+        });
+        result
     }
 }
 
@@ -238,10 +245,22 @@ impl SetIdKey {
         let [(name, device)] = devices[..] else {
             return Err(anyhow::anyhow!("each device has a key of its own: name one device with --to").into());
         };
-        let (command, field) = match device.mode {
-            Mode::Symmetric => (Command::SetClientKey(self.key_file.secret_key(ClientKey::from_bytes)?), "key_file"),
+        if !matches!(self.key_file, Source::File(_)) {
+            // From standard input or the environment, the device would be the only one to have it.
+            return Err(anyhow::anyhow!("the new key of a device is needed again: give it as a file").into());
+        }
+        let (command, then) = match device.mode {
+            Mode::Symmetric => {
+                let key = self.key_file.secret_key(ClientKey::from_bytes)?;
+                (Command::SetClientKey(key), format!("put the new key as key_file of {name}"))
+            }
             Mode::PublicKey => {
-                (Command::SetSigningKey(self.key_file.secret_key(SigningKey::from_seed)?), "public_key_file")
+                let key = self.key_file.secret_key(SigningKey::from_seed)?;
+                let then = format!(
+                    "put the public half of the new key as public_key_file of {name}, and tell its peers with \
+                     `e4 control set-pub-key {name} --all`: that is"
+                );
+                (Command::SetSigningKey(key), then)
             }
         };
         let order = Order {
@@ -250,9 +269,7 @@ impl SetIdKey {
             devices: vec![(name, device)],
             seal: &|to, now| Ok(vec![to.seal(&command, now)?]),
         };
-        order.carry_out(&self.target, output)?;
-        self.target.say_afterwards(&format!("put the new key as {field} of {name}"));
-        Ok(())
+        self.target.sent(order.carry_out(&self.target, output), &then)
     }
 }
 
@@ -283,9 +300,8 @@ impl RemovePubKey {
 impl SetC2Key {
     fn run(&self, output: Output) -> Result<(), Failure> {
         let command = Command::SetC2Key(self.public_key_file.public_key(C2PublicKey::from_bytes)?);
-        self.target.send_same("set-c2-key", Some(Mode::PublicKey), &command, output)?;
-        self.target.say_afterwards("put the new secret key as c2_key_file");
-        Ok(())
+        let sent = self.target.send_same("set-c2-key", Some(Mode::PublicKey), &command, output);
+        self.target.sent(sent, "put the new secret key as c2_key_file")
     }
 }
 
@@ -298,7 +314,14 @@ impl PeerArgs {
                 Ok(id)
             }
             (None, Some(id)) => Ok(id),
-            (None, None) => Ok(ClientId::from_name(&self.peer)?),
+            (None, None) => {
+                let id = ClientId::from_name(&self.peer)?;
+                crate::broker::note(format!(
+                    "{} is not in the fleet file: its id follows from the name, {id}",
+                    self.peer
+                ));
+                Ok(id)
+            }
         }
     }
 
@@ -312,7 +335,7 @@ impl PeerArgs {
         output: Output,
     ) -> Result<(), Failure> {
         let mut devices = fleet.select(&target.whom, Some(Mode::PublicKey))?;
-        if devices.len() > 1 {
+        if !target.whom.names(&self.peer) {
             devices.retain(|(name, _)| *name != self.peer);
         }
         let what = format!("{what} {}", self.peer);

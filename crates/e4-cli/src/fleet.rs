@@ -57,6 +57,13 @@ pub(crate) struct Whom {
     all: bool,
 }
 
+impl Whom {
+    /// Whether a device is named, and not only one of a group or of all.
+    pub(crate) fn names(&self, device: &str) -> bool {
+        self.to.iter().any(|name| name == device)
+    }
+}
+
 impl Fleet {
     /// Reads and checks the file, but none of the keys that it names.
     pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {

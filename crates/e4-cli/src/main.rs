@@ -21,7 +21,7 @@ mod secret_file;
 mod subscribe;
 
 use clap::{Parser, Subcommand};
-use output::{Failure, Output};
+use output::Output;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -69,6 +69,7 @@ fn main() -> ExitCode {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     }
     let output = Output { json: cli.json };
+    let told_whole = matches!(cli.command, Command::Demo(_) | Command::Control(_));
     let result = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Keygen(args) => keygen::run(&args, output),
@@ -83,5 +84,5 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args, output),
         Command::Completions(args) => completions::run(&args, output),
     };
-    result.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
+    result.map_or_else(|failure| failure.report(told_whole), |()| ExitCode::SUCCESS)
 }

@@ -45,11 +45,12 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 }
 
 impl Failure {
-    /// Says on standard error what went wrong.
-    pub(crate) fn report(self) -> ExitCode {
+    /// Says on standard error what went wrong. Some commands have not done their work if their output was not read to the
+    /// end.
+    pub(crate) fn report(self, told_whole: bool) -> ExitCode {
         match self {
             // Whoever reads our output has read enough: `e4 sub | head`.
-            Self::Error(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+            Self::Error(error) if is_broken_pipe(&error) && !told_whole => ExitCode::SUCCESS,
             Self::Error(error) => {
                 anstream::eprintln!("Error: {error:#}");
                 ExitCode::FAILURE

@@ -1,13 +1,13 @@
 //! `e4 pub`: publishes sealed messages.
 
 use crate::{
-    broker::{self, BrokerArgs, Connecting, PATIENCE, PlaintextArgs, Step, no_commands, qos, report},
+    broker::{self, BrokerArgs, Connecting, PATIENCE, PlaintextArgs, Step, no_commands, note, qos, report},
     device::state::UnlockArgs,
     key,
     output::{Failure, Output},
     secret_file::Source,
 };
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use clap::ArgGroup;
 use e4::Topic;
 use e4_mqtt::{BrokerError, Connection, Delivery, Event, Events, PublishError, QoS};
@@ -110,7 +110,8 @@ pub(crate) fn run(args: &Args, _: Output) -> Result<(), Failure> {
         let (connection, mut events) = builder.connect()?;
         let quiet = args.quiet;
         if args.connect(&mut events).await? {
-            catch_up(&connection, &mut events, quiet).await?;
+            let in_time = timeout(PATIENCE, catch_up(&connection, &mut events, quiet)).await;
+            in_time.context("too much arrives on the control topic of this device: nothing was published")??;
         }
         tokio::spawn(async move {
             while let Some(event) = events.next_event().await {
@@ -136,6 +137,7 @@ async fn catch_up(connection: &Connection, events: &mut Events, quiet: bool) -> 
                 biased;
                 event = events.next_event() => {
                     let event = event.context("the connection was closed")?;
+                    goes_on(&event)?;
                     if matches!(event, Event::KeysChanged(_) | Event::Refused(_)) {
                         round_trips_without_any = 0;
                     }
@@ -147,6 +149,14 @@ async fn catch_up(connection: &Connection, events: &mut Events, quiet: bool) -> 
                 }
             }
         }
+    }
+    Ok(())
+}
+
+/// What waits may be the command that takes a key away.
+fn goes_on(event: &Event) -> anyhow::Result<()> {
+    if let Event::CommandWaits(reason) = event {
+        bail!("a command of the key server cannot be carried out yet ({reason}): nothing was published");
     }
     Ok(())
 }
@@ -188,7 +198,10 @@ impl Args {
             match connecting.next(events).await? {
                 Step::Connected { session_kept } => return Ok(session_kept),
                 Step::WithoutControlTopic(reason) => return Err(no_commands(&reason)),
-                Step::Other(event) => report(&event, self.quiet),
+                Step::Other(event) => {
+                    report(&event, self.quiet);
+                    goes_on(&event)?;
+                }
             }
         }
     }
@@ -196,6 +209,12 @@ impl Args {
     async fn publish_all(&self, connection: &Connection, what: What) -> Result<(), Failure> {
         let Some(topic) = &self.topic else {
             // clap has seen to it that there is one, or nothing to publish.
+            if !self.quiet {
+                note(format!(
+                    "Connected to {}, which keeps commands for this device from now on",
+                    self.broker.address()
+                ));
+            }
             return Ok(());
         };
         let (under_way, deliveries) = mpsc::channel(UNDER_WAY);

@@ -188,7 +188,7 @@ pub(crate) fn check_free(path: &Path, force: bool) -> anyhow::Result<()> {
 pub(crate) fn write_key(path: &Path, key: &[u8; 32], readers: Readers, force: bool) -> anyhow::Result<()> {
     check_free(path, force)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let written = (|| {
+    let written = (|| -> io::Result<()> {
         let mut file = tempfile::Builder::new().prefix(".e4-key-").tempfile_in(folder)?;
         #[cfg(unix)]
         {
@@ -201,9 +201,14 @@ pub(crate) fn write_key(path: &Path, key: &[u8; 32], readers: Readers, force: bo
         }
         file.write_all(&*key_line(key))?;
         file.as_file().sync_all()?;
-        if force { file.persist(path) } else { file.persist_noclobber(path) }.map_err(|error| error.error)
+        let file =
+            if force { file.persist(path) } else { file.persist_noclobber(path) }.map_err(|error| error.error)?;
+        // Whoever sends the key next relies on finding it here after a power failure.
+        #[cfg(unix)]
+        File::open(folder)?.sync_all()?;
+        file.sync_all()
     })();
-    written.map(drop).with_context(|| format!("could not write {}", path.display()))
+    written.with_context(|| format!("could not write {}", path.display()))
 }
 
 /// Writes a key to standard output, which its user asked for.

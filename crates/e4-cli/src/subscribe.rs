@@ -10,12 +10,13 @@ use crate::{
 };
 use anyhow::{Context, anyhow, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use e4::{MaxAge, OpenError, Refusal, Topic, TopicFilter};
+use e4::{MaxAge, Topic, TopicFilter};
 use e4_mqtt::{Connection, Event, Events, Message, QoS};
 use serde::Serialize;
 use std::{
     io::{self, Write},
     path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 use tokio::time::timeout;
@@ -99,12 +100,13 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
         let mut signal = EndSignal::new()?;
         let (connection, mut events) = builder.connect()?;
         let old_rules = connection.with_device(|device| set_max_ages(device, &args.max_age)).await??;
+        let connected = AtomicBool::new(false);
         let listening = async {
             tokio::select! {
                 // The signal first: a flood of messages must not keep us from ending.
                 biased;
                 () = signal.wait() => Ok(()),
-                result = args.listen(&connection, &mut events, form) => result,
+                result = args.listen(&connection, &mut events, form, &connected) => result,
             }
         };
         let result = match args.wait {
@@ -113,8 +115,11 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
         };
         connection.with_device(|device| restore_max_ages(device, &old_rules)).await??;
         if !matches!(result, Err(Failure::Error(_))) {
-            args.leave(&connection).await;
-            connection.shutdown(PATIENCE).await?;
+            let connected = connected.load(Ordering::Relaxed);
+            if connected {
+                args.leave(&connection).await;
+            }
+            connection.shutdown(if connected { PATIENCE } else { Duration::ZERO }).await?;
         }
         result
     })
@@ -129,7 +134,10 @@ fn set_max_ages(device: &mut e4::Client, rules: &[AgeRule]) -> anyhow::Result<Ve
     for AgeRule { filter, max_age } in rules {
         let before = device.max_ages().find(|(other, _)| *other == filter.as_str()).map(|(_, age)| age);
         old.push((filter.clone(), before));
-        device.set_max_age(filter, *max_age).with_context(|| format!("--max-age {filter}"))?;
+        if let Err(error) = device.set_max_age(filter, *max_age) {
+            restore_max_ages(device, &old)?;
+            return Err(error).with_context(|| format!("--max-age {filter}"));
+        }
     }
     Ok(old)
 }
@@ -145,25 +153,32 @@ fn restore_max_ages(device: &mut e4::Client, old: &[OldRule]) -> anyhow::Result<
     Ok(())
 }
 
-/// Ctrl-C or SIGTERM.
+/// Ctrl-C, SIGTERM, or the end of the terminal.
 struct EndSignal {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
 impl EndSignal {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
     async fn wait(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => (),
             _ = self.interrupt.recv() => (),
+            _ = self.hangup.recv() => (),
         }
     }
 }
@@ -193,7 +208,13 @@ impl Args {
         })
     }
 
-    async fn listen(&self, connection: &Connection, events: &mut Events, form: Form) -> Result<(), Failure> {
+    async fn listen(
+        &self,
+        connection: &Connection,
+        events: &mut Events,
+        form: Form,
+        connected: &AtomicBool,
+    ) -> Result<(), Failure> {
         let mut left = self.count;
         let connecting = Connecting::new(&self.broker);
         loop {
@@ -207,6 +228,7 @@ impl Args {
                 return Ok(());
             }
         }
+        connected.store(true, Ordering::Relaxed);
         for filter in &self.unsubscribe {
             let unsubscribed = connection.unsubscribe(filter.as_str()).await;
             unsubscribed.map_err(|error| anyhow!("could not unsubscribe from {filter}: {error}"))?;
@@ -247,7 +269,11 @@ impl Args {
                 form.print(&message)?;
                 *left = left.map(|left| left.saturating_sub(1));
             }
-            event => self.tell(&event),
+            Event::Message(message) if !(self.no_retained && message.retained) => note(format!(
+                "A message on {} came for a filter of an earlier run, and is dropped: name it with -t, or end it with -U",
+                printable(&message.topic)
+            )),
+            event => report(&event, self.quiet),
         }
         Ok(())
     }
@@ -261,26 +287,6 @@ impl Args {
         };
         !(self.no_retained && message.retained) && self.topic.iter().any(matches)
     }
-
-    fn tell(&self, event: &Event) {
-        match event {
-            // The other session of this device, that of `e4 pub`, had it first.
-            Event::Refused(refused) if is_second_delivery(&refused.reason) && is_control_topic(&refused.topic) => {
-                if !self.quiet {
-                    note(format!("A command came that is not newer than those carried out: {}", refused.reason));
-                }
-            }
-            event => report(event, self.quiet),
-        }
-    }
-}
-
-fn is_second_delivery(reason: &OpenError) -> bool {
-    matches!(reason, OpenError::Refused(Refusal::Repeated | Refusal::Superseded { .. }))
-}
-
-fn is_control_topic(topic: &str) -> bool {
-    topic.strip_prefix("e4/").is_some_and(|id| id.len() == 32)
 }
 
 /// The filter in a shared subscription, `$share/GROUP/FILTER`.

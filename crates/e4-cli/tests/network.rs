@@ -336,7 +336,7 @@ fn devices_follow_their_own_new_keys_and_the_key_servers() {
         folder.run(&format!("keygen {kind} --out new.key")).ok();
         control("set-id-key --key-file new.key --all").fails(1, "name one device");
         let run = control("set-id-key --key-file new.key --to panel").ok();
-        assert!(run.stderr().contains("put the new key as "), "{}", run.stderr());
+        assert!(run.stderr().contains("new key as "), "{}", run.stderr());
         run.hides(&key(&folder, "new.key"));
         panel.until_stderr("Applied the command set-id-key");
 

@@ -90,7 +90,7 @@ async fn take_in(shared: &Shared, commands: &Commands, arrived: Arrived) {
         }
         Err(Some(reason)) => {
             shared.queue.acknowledge(receipt);
-            return shared.refuse(&arrived.topic, reason, retained);
+            return shared.queue.push(refused(&arrived.topic, reason, retained));
         }
         Err(None) => return,
     };
@@ -118,13 +118,13 @@ async fn open(shared: &Shared, topic: &[u8], payload: &[u8]) -> Result<OpenedMes
     }
 }
 
-impl Shared {
-    fn refuse(&self, topic: &[u8], reason: OpenError, retained: bool) {
-        let topic = String::from_utf8_lossy(topic).into_owned();
-        tracing::debug!(topic, %reason, "refused");
-        self.queue.push(Event::Refused(Refused { topic, reason, retained }));
-    }
+fn refused(topic: &[u8], reason: OpenError, retained: bool) -> Event {
+    let topic = String::from_utf8_lossy(topic).into_owned();
+    tracing::debug!(topic, %reason, "refused");
+    Event::Refused(Refused { topic, reason, retained })
+}
 
+impl Shared {
     /// Makes the subscriptions that the broker does not have.
     fn connected(self: &Arc<Self>, session_kept: bool) {
         let connection = self.connections.fetch_add(1, Ordering::AcqRel) + 1;
@@ -215,7 +215,7 @@ impl Commands {
             return self.wait(waiting, Waiting { arrived, receipt });
         }
         match self.try_to_carry_out(&arrived).await {
-            Ok(()) => self.shared.queue.acknowledge(receipt),
+            Ok(event) => self.done(receipt, event),
             Err(None) => (),
             Err(Some(reason)) => {
                 tracing::warn!(%reason, "a command waits");
@@ -247,33 +247,37 @@ impl Commands {
                 self.more.notified().await;
                 continue;
             };
-            if self.try_to_carry_out(&arrived).await.is_err() {
+            let Ok(event) = self.try_to_carry_out(&arrived).await else {
                 sleep(Self::RETRY_AFTER).await;
                 continue;
-            }
+            };
             let mut waiting = self.waiting();
             // Unless it was taken out meanwhile. It may have come again, with another receipt.
-            if waiting.front().is_some_and(|front| front.arrived.payload == arrived.payload) {
-                let done = waiting.pop_front();
-                self.shared.queue.acknowledge(done.and_then(|done| done.receipt));
-            }
+            let is_same = waiting.front().is_some_and(|front| front.arrived.payload == arrived.payload);
+            let done = if is_same { waiting.pop_front() } else { None };
+            self.done(done.and_then(|done| done.receipt), event);
         }
     }
 
-    /// Carries a command out or refuses it: it may be acknowledged. If not, returns why it has to wait; no reason means
-    /// that there is no device any more.
-    async fn try_to_carry_out(&self, arrived: &Arrived) -> Result<(), Option<OpenError>> {
+    /// The application may end the connection when it sees the event: the acknowledgement goes first.
+    fn done(&self, receipt: Option<Receipt>, event: Event) {
+        self.shared.queue.acknowledge(receipt);
+        self.shared.queue.push(event);
+    }
+
+    /// Carries a command out or refuses it, and returns the event: it may be acknowledged. If not, returns why it has to
+    /// wait; no reason means that there is no device any more.
+    async fn try_to_carry_out(&self, arrived: &Arrived) -> Result<Event, Option<OpenError>> {
         match carry_out(&self.shared.device, &self.shared.control_topic, arrived).await.ok_or(None)? {
-            Err(reason) if !reason.is_final() => return Err(Some(reason)),
-            Err(reason) => self.shared.refuse(&arrived.topic, reason, arrived.retained),
+            Err(reason) if !reason.is_final() => Err(Some(reason)),
+            Err(reason) => Ok(refused(&arrived.topic, reason, arrived.retained)),
             Ok(Opened::Command(command)) => {
                 tracing::debug!(?command, "carried out");
-                self.shared.queue.push(Event::KeysChanged(command));
+                Ok(Event::KeysChanged(command))
             }
             // Messages are what arrives on other topics.
-            Ok(Opened::Message(_)) => (),
+            Ok(Opened::Message(_)) => Ok(refused(&arrived.topic, Refusal::NotAuthentic.into(), arrived.retained)),
         }
-        Ok(())
     }
 }
 

@@ -13,11 +13,14 @@
 //!
 //! let (connection, mut events) = Connection::builder(options, device).connect()?;
 //! connection.subscribe("plant/7/#", QoS::AtLeastOnce).await?;
-//! connection.publish("plant/7/pump/pressure", b"4.2 bar", QoS::AtLeastOnce).await?;
+//! // A new device has no keys yet: its key server sends them while this loop runs.
 //! while let Some(event) = events.next_event().await {
 //!     match event {
 //!         Event::Message(message) => println!("{}: {} bytes", message.topic, message.payload.len()),
-//!         Event::KeysChanged(command) => println!("the key server changed keys: {command:?}"),
+//!         Event::KeysChanged(_) => match connection.publish("plant/7/pump", b"4.2 bar", QoS::AtLeastOnce).await {
+//!             Ok(_) => println!("published, sealed"),
+//!             Err(error) => eprintln!("not published: {error}"),
+//!         },
 //!         Event::Refused(refused) => eprintln!("refused on {}: {}", refused.topic, refused.reason),
 //!         other => eprintln!("{other:?}"),
 //!     }

@@ -8,10 +8,10 @@ use crate::{
     output::{Failure, Output},
     secret_file::{Readers, Source, write_key},
 };
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::ArgGroup;
-use e4::{Command, RootKey, Timestamp, TopicKey};
-use std::{path::PathBuf, thread, time::Duration};
+use e4::{Command, RootKey, TopicKey};
+use std::path::{Path, PathBuf};
 
 /// Give devices a new key for a topic or a subtree
 ///
@@ -58,9 +58,6 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     let fleet = Fleet::load(&args.target.fleet)?;
     let devices = fleet.select(&args.target.whom, None)?;
     let key = args.key()?;
-    if let Some(path) = &args.out {
-        write_key(path, key.as_bytes(), Readers::Owner, args.force)?;
-    }
     let topic = *args.topic.hash();
     let seal = |to: &e4::controller::Recipient, now| {
         if args.hard {
@@ -71,15 +68,22 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     };
     let how = if args.hard { "rotate --hard" } else { "rotate" };
     let what = format!("{how} {}, new key {}", args.topic.as_str(), key.fingerprint());
-    let result = Order { what: &what, fleet: &fleet, devices, seal: &seal }.carry_out(&args.target, output);
-    if args.hard {
-        wait_for_the_next_second();
+    let order = Order { what: &what, fleet: &fleet, devices, seal: &seal };
+    order.check_keys()?;
+    if let Some(path) = &args.out {
+        keep(path, &key, args.force)?;
     }
+    let result = order.carry_out(&args.target, output);
     if let (Err(_), Some(path)) = (&result, &args.out) {
         let path = path.display();
         note(format!("The new key is in {path}: repeat with --topic-key-file {path} instead of --out"));
     }
     result
+}
+
+fn keep(path: &Path, key: &TopicKey, force: bool) -> anyhow::Result<()> {
+    ensure!(path.as_os_str() != "-", "the new key goes into a file, as it may be needed again: name one with --out");
+    write_key(path, key.as_bytes(), Readers::Owner, force)
 }
 
 impl Args {
@@ -96,13 +100,5 @@ impl Args {
             KeyName::Topic(topic) => root.topic_key(epoch, topic),
             KeyName::Subtree(subtree) => root.subtree_key(epoch, subtree).to_topic_key(),
         })
-    }
-}
-
-/// In one second the removals of two hard rotations would be equal, and devices would take the second for a replay.
-fn wait_for_the_next_second() {
-    let second = Timestamp::now();
-    while Timestamp::now() == second {
-        thread::sleep(Duration::from_millis(20));
     }
 }

@@ -13,8 +13,8 @@ use e4::{
 };
 use e4_mqtt::{BrokerError, Connection, Delivery};
 use serde::Serialize;
-use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use std::{thread, time::Duration};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Seals what a device is to get, with the time of now.
 type Seal<'a> = dyn Fn(&Recipient, Timestamp) -> Result<Vec<SealedCommand>, CommandError> + 'a;
@@ -47,18 +47,29 @@ struct Report<'a> {
 impl Order<'_> {
     /// Publishes or prints the commands. What fails for one device is reported, and the others go on.
     pub(super) fn carry_out(&self, target: &TargetArgs, output: Output) -> Result<(), Failure> {
-        let mut failed = 0;
+        let (mut failed, mut printed) = (0, Ok(()));
         let mut report = |report: Report<'_>| {
             if let Some(error) = &report.error {
                 failed += 1;
                 note(format!("{}: {error}", report.device));
             }
-            report.print(output)
+            // Whether anybody reads it must not decide which devices get a command.
+            let result = report.print(output);
+            if printed.is_ok() {
+                printed = result;
+            }
         };
-        if target.print_hex {
-            self.print(&mut report)?;
+        let done = if target.print_hex {
+            self.print(&mut report);
+            Ok(())
         } else {
-            self.publish(target, &mut report)?;
+            self.publish(target, &mut report)
+        };
+        // Devices take a command that is equal to one of the same second for a replay, even if another came between.
+        wait_for_the_next_second();
+        done?;
+        if let Err(Failure::Error(error)) = printed {
+            return Err(anyhow!("could not print what became of the commands: {error:#}").into());
         }
         if failed > 0 {
             let all = self.devices.len();
@@ -68,33 +79,37 @@ impl Order<'_> {
         Ok(())
     }
 
+    /// Reads the keys of all devices, for commands that all should get or none.
+    pub(super) fn check_keys(&self) -> anyhow::Result<()> {
+        self.devices.iter().try_for_each(|(_, device)| self.fleet.recipient(device).map(drop))
+    }
+
     fn seal(&self, device: &Device) -> anyhow::Result<Vec<SealedCommand>> {
         let recipient = self.fleet.recipient(device)?;
         Ok((self.seal)(&recipient, Timestamp::now())?)
     }
 
-    fn print(&self, report: &mut dyn FnMut(Report<'_>) -> Result<(), Failure>) -> Result<(), Failure> {
+    fn print(&self, report: &mut dyn FnMut(Report<'_>)) {
         for (name, device) in &self.devices {
             let sealed = self.seal(device);
             let error = sealed.as_ref().err().map(|error| format!("{error:#}"));
             let sealed = sealed.unwrap_or_default().iter().map(hex::encode).collect();
-            report(Report { sealed, error, ..Report::of(name, device, self.what) })?;
+            report(Report { sealed, error, ..Report::of(name, device, self.what) });
         }
-        Ok(())
     }
 
-    fn publish(
-        &self,
-        target: &TargetArgs,
-        report: &mut dyn FnMut(Report<'_>) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    fn publish(&self, target: &TargetArgs, report: &mut dyn FnMut(Report<'_>)) -> Result<(), Failure> {
         let builder = target.broker.builder(nobody()?)?.clean_session();
         broker::run(async {
             let (connection, mut events) = builder.connect()?;
             let connecting = Connecting::new(&target.broker);
             // Whether commands reach this identity that nobody knows is all the same.
             while let Step::Other(_) = connecting.next(&mut events).await? {}
-            let reasons = tokio::spawn(async move { while events.next_event().await.is_some() {} });
+            let reasons = tokio::spawn(async move {
+                while let Some(event) = events.next_event().await {
+                    broker::report(&event, true);
+                }
+            });
             let mut under_way = Vec::new();
             for (name, device) in &self.devices {
                 under_way.push((name, device, self.send(&connection, device).await));
@@ -108,7 +123,7 @@ impl Order<'_> {
                 };
                 all_sent &= result.is_ok();
                 let error = result.as_ref().err().map(|error| format!("{error:#}"));
-                report(Report { sent: result.is_ok(), error, ..Report::of(name, device, self.what) })?;
+                report(Report { sent: result.is_ok(), error, ..Report::of(name, device, self.what) });
             }
             let patience = if all_sent { PATIENCE } else { Duration::ZERO };
             connection.shutdown(patience).await?;
@@ -121,7 +136,9 @@ impl Order<'_> {
     async fn send(&self, connection: &Connection, device: &Device) -> anyhow::Result<Vec<Delivery>> {
         let mut deliveries = Vec::new();
         for command in self.seal(device)? {
-            deliveries.push(connection.send_command(&device.id.control_topic(), &command).await?);
+            let control_topic = device.id.control_topic();
+            let room = timeout(PATIENCE, connection.send_command(&control_topic, &command)).await;
+            deliveries.push(room.with_context(|| format!("the broker took nothing for {} s", PATIENCE.as_secs()))??);
         }
         Ok(deliveries)
     }
@@ -134,6 +151,13 @@ async fn confirm(deliveries: Vec<Delivery>, deadline: Instant) -> anyhow::Result
         answer.map_err(|error: BrokerError| anyhow!(error))?;
     }
     Ok(())
+}
+
+fn wait_for_the_next_second() {
+    let second = Timestamp::now();
+    while Timestamp::now() == second {
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// A client that exists for one connection, as the key server is no client itself.

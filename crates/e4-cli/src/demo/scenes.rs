@@ -45,7 +45,8 @@ async fn keys_arrive(stage: &mut Stage, narrator: &mut Narrator) -> Result {
 }
 
 async fn messages_are_sealed(stage: &mut Stage, narrator: &mut Narrator) -> Result {
-    let text = "Who has the key reads the message. The same reading looks different a second later.";
+    let text = "Who has the key reads the message. The first 8 bytes are the time of sending, in the clear; the rest is sealed, and \
+         the same reading looks different a second later.";
     narrator.chapter("Messages are sealed from device to device", text).await?;
     let reading = "4.2 bar";
     let first = stage.says(Who::Pump, reading).await?;
@@ -56,7 +57,13 @@ async fn messages_are_sealed(stage: &mut Stage, narrator: &mut Narrator) -> Resu
 
     let payloads = |row: &Row| row.seen.iter().map(|seen| seen.payload.clone()).collect::<Vec<_>>();
     let differ = payloads(&first) != payloads(&second);
-    narrator.fact(differ, "equal readings, and nothing shows that they are", "both look the same to the broker").await
+    narrator
+        .fact(
+            differ,
+            "equal readings, a second apart: the broker cannot tell that they are equal",
+            "both look the same to the broker",
+        )
+        .await
 }
 
 async fn both_read(

@@ -8,7 +8,7 @@ use mqtt5::broker::{
 };
 use std::{
     env, fs,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -178,10 +178,12 @@ impl Mosquitto {
                 let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
                 let file = folder.join("mosquitto.conf");
                 fs::write(&file, Self::config(port, settings, tls, folder)).unwrap();
+                let log = folder.join("mosquitto.log");
                 let mut command = Command::new(&program);
-                command.arg("-c").arg(file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+                command.arg("-c").arg(file).stdin(Stdio::null()).stdout(Stdio::null());
+                command.stderr(fs::File::create(&log).unwrap());
                 let mut broker = Self { port, process: command.spawn().unwrap() };
-                if broker.is_ready().await {
+                if broker.is_ready(&log).await {
                     return broker;
                 }
             }
@@ -198,6 +200,10 @@ impl Mosquitto {
             "max_queued_messages 0".into(),
             "set_tcp_nodelay true".into(),
             "sys_interval 0".into(),
+            // That it runs, and why not.
+            "log_dest stderr".into(),
+            "log_type information".into(),
+            "log_type error".into(),
         ];
         if let Some(tls) = tls {
             lines.push(format!("certfile {}", tls.server.display()));
@@ -213,14 +219,15 @@ impl Mosquitto {
         lines.join("\n") + "\n"
     }
 
-    /// Whether it takes connections; not so when it ended because somebody else has the port.
-    async fn is_ready(&mut self) -> bool {
+    /// Whether it takes connections; not so when it ended because somebody else has the port. Somebody else would take
+    /// them as well, so it is asked for its own word.
+    async fn is_ready(&mut self, log: &Path) -> bool {
         loop {
             if self.process.try_wait().unwrap().is_some() {
                 return false;
             }
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                return self.process.try_wait().unwrap().is_none();
+            if fs::read_to_string(log).unwrap().lines().any(|line| line.ends_with(" running")) {
+                return true;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -74,7 +74,7 @@ async fn commands_wait_for_a_store_that_fails_and_the_broker_keeps_them_meanwhil
     assert!(!device.events.passed().iter().any(|event| matches!(event, Event::Refused(_))));
 }
 
-scenario!(commands_that_wait_survive_a_broker_that_forgets_them);
+scenario!(commands_that_wait_survive_a_broker_that_forgets_them: embedded_v4 mosquitto_v5);
 async fn commands_that_wait_survive_a_broker_that_forgets_them(mut setup: Setup) {
     let (party, store) = (Party::symmetric("pump"), TestStore::default());
     let proxy = Proxy::to(setup.broker.port()).await;
