@@ -255,15 +255,35 @@ impl Connection {
         }
     }
 
-    /// Waits until the broker has answered: what it sent before that has arrived. Commands that waited for the device are
-    /// carried out then, and others that the broker sends when these are acknowledged are on their way.
+    /// Waits until the broker has answered: what it sent before that has arrived, and commands among it are carried out,
+    /// unless [they have to wait](Event::CommandWaits). Others that the broker sends when these are acknowledged are on
+    /// their way.
     ///
     /// # Errors
     ///
     /// [`BrokerError`].
     pub async fn round_trip(&self) -> Result<(), BrokerError> {
+        loop {
+            let connection = self.shared.connections.load(Ordering::Acquire);
+            let answers = async {
+                self.ask().await?;
+                // The answer was read, but what was read before it may not have been taken in yet. The library sends
+                // nothing meanwhile, so that the answer to a second question says that it was.
+                self.ask().await
+            };
+            match answers.await {
+                // What was read and not taken in when a connection ended comes again on the next one.
+                Ok(()) if self.shared.connections.load(Ordering::Acquire) == connection => return Ok(()),
+                Ok(()) | Err(NotTaken::SessionLost) => (),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Asks the broker for something that it has given already.
+    async fn ask(&self) -> Result<(), NotTaken> {
         let control_topic = self.shared.control_topic.as_str();
-        Ok(self.answer(self.shared.requests.subscribe(control_topic, QoS::ExactlyOnce)).await?)
+        self.answer(self.shared.requests.subscribe(control_topic, QoS::ExactlyOnce)).await
     }
 
     fn refuse_control_topic(&self, filter: &str) -> Result<(), BrokerError> {

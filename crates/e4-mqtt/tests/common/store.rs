@@ -1,7 +1,11 @@
-//! A store that can be made to fail, and that outlives its client.
+//! A store that can be made to fail or to take its time, and that outlives its client.
 
 use e4::{MemoryStore, Snapshot, Store, StoreError};
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    thread::sleep,
+    time::Duration,
+};
 
 /// Its clones are the same store.
 #[derive(Clone, Default)]
@@ -10,6 +14,7 @@ pub(crate) struct TestStore(Arc<Mutex<Inner>>);
 #[derive(Default)]
 struct Inner {
     memory: Option<MemoryStore>,
+    takes: Duration,
     fails: bool,
     failures: usize,
 }
@@ -19,6 +24,11 @@ impl TestStore {
 
     pub(crate) fn set_failing(&self, fails: bool) {
         self.0.lock().unwrap().fails = fails;
+    }
+
+    /// How long it takes to save from now on.
+    pub(crate) fn set_slow(&self, takes: Duration) {
+        self.0.lock().unwrap().takes = takes;
     }
 
     /// How often it has failed.
@@ -34,6 +44,7 @@ impl Store for TestStore {
 
     fn save(&mut self, state: &Snapshot<'_>) -> Result<(), StoreError> {
         let mut inner = self.0.lock().unwrap();
+        sleep(inner.takes);
         if inner.fails {
             inner.failures += 1;
             return Err(Self::FAILURE);

@@ -10,7 +10,8 @@ use crate::common::{
     until,
 };
 use e4::{AppliedCommand, Client, Command, MemoryStore, OpenError, Refusal, Timestamp, Topic, TopicKey};
-use e4_mqtt::{Connection, Event, QoS};
+use e4_mqtt::{Connection, Event, MqttOptions, QoS};
+use std::time::Duration;
 
 const TOPICS: [&str; 3] = ["plant/1", "plant/2", "plant/3"];
 
@@ -40,6 +41,36 @@ async fn carried_out_in_order(device: &mut Device) {
         let applied = device.events.find("a command", change).await;
         assert_eq!(applied, AppliedCommand::SetTopicKey(*Topic::new(topic).unwrap().hash()));
     }
+}
+
+scenario!(a_round_trip_ends_when_commands_that_came_before_it_are_carried_out);
+async fn a_round_trip_ends_when_commands_that_came_before_it_are_carried_out(setup: Setup) {
+    // As many as mosquitto sends without waiting for an acknowledgement.
+    const COMMANDS: usize = 20;
+    let (party, store) = (Party::symmetric("pump"), TestStore::default());
+    let client = party.builder().create(store.clone()).unwrap();
+    // So that the broker's answer is read together with the last commands, but not with all.
+    let options = match setup.options("pump") {
+        MqttOptions::V4(mut options) => {
+            options.set_read_batch_size(7);
+            MqttOptions::V4(options)
+        }
+        MqttOptions::V5(mut options) => {
+            options.set_read_batch_size(7);
+            MqttOptions::V5(options)
+        }
+        other => other,
+    };
+    let device = Device::connect(Connection::builder(options, client)).await;
+    let controller = setup.controller().await;
+    // They are read faster than they are stored.
+    store.set_slow(Duration::from_millis(20));
+    for n in 0..COMMANDS {
+        let topic = Topic::new(&format!("plant/{n}")).unwrap().into_owned();
+        controller.send(&party, &Command::set_topic_key(&topic, TopicKey::generate().unwrap())).await;
+    }
+    device.round_trip().await;
+    assert_eq!(device.connection.with_device(|device| device.topics().count()).await, Ok(COMMANDS));
 }
 
 scenario!(commands_wait_for_a_store_that_fails_and_the_broker_keeps_them_meanwhile);
