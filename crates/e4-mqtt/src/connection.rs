@@ -83,15 +83,22 @@ pub(crate) struct BrokerLimits {
 }
 
 impl BrokerLimits {
-    /// Why the broker will not take a message, if it will not.
-    pub(crate) fn check(self, message: &Outgoing) -> Result<(), String> {
-        let Self { max_packet, max_qos } = self;
-        let bytes = message.packet_len();
-        if bytes > usize::try_from(max_packet).unwrap_or(usize::MAX) {
-            return Err(format!("it makes a packet of {bytes} bytes, and at most {max_packet} are allowed"));
+    /// Fails if a message is larger than the broker takes.
+    fn check_size(self, message: &Outgoing) -> Result<(), PublishError> {
+        let (bytes, limit) = (message.packet_len(), usize::try_from(self.max_packet).unwrap_or(usize::MAX));
+        if bytes > limit { Err(PublishError::TooLarge { bytes, limit }) } else { Ok(()) }
+    }
+
+    /// Makes a message one that the broker takes, or says why it cannot be.
+    pub(crate) fn fit(self, message: &mut Outgoing) -> Result<(), String> {
+        self.check_size(message).map_err(|error| error.to_string())?;
+        // A command that comes twice is refused the second time: QoS 1 is as good.
+        if message.is_command && self.max_qos == QoS::AtLeastOnce {
+            message.qos = QoS::AtLeastOnce;
         }
-        if message.qos as u8 > max_qos as u8 {
-            return Err(format!("it has QoS {}, and the broker takes {} at most", message.qos as u8, max_qos as u8));
+        let (qos, max_qos) = (message.qos as u8, self.max_qos as u8);
+        if qos > max_qos {
+            return Err(format!("it has QoS {qos}, and the broker takes {max_qos} at most"));
         }
         Ok(())
     }
@@ -179,7 +186,8 @@ impl Connection {
         .await
     }
 
-    /// Publishes a command to a client, as its key server, at QoS 2. The command is sealed already.
+    /// Publishes a command to a client, as its key server, at QoS 2, or 1 where the broker has no 2. The command is sealed
+    /// already.
     ///
     /// # Errors
     ///
@@ -207,12 +215,9 @@ impl Connection {
     }
 
     async fn put(&self, message: Outgoing) -> Result<Delivery, PublishError> {
-        let bytes = message.packet_len();
-        let broker = self.shared.broker.borrow().map(|broker| broker.max_packet);
-        let limit = usize::try_from(broker.unwrap_or(self.shared.max_packet)).unwrap_or(usize::MAX);
-        if bytes > limit {
-            return Err(PublishError::TooLarge { bytes, limit });
-        }
+        let before_any = BrokerLimits { max_packet: self.shared.max_packet, max_qos: QoS::ExactlyOnce };
+        let limits = self.shared.broker.borrow().unwrap_or(before_any);
+        limits.check_size(&message)?;
         Ok(self.outbox.put(message).await)
     }
 

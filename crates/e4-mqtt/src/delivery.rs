@@ -222,15 +222,15 @@ impl Deliveries {
 
     /// Hands the message to the MQTT library at once, so that the order is kept, and waits for the broker's answer.
     fn send(&mut self, message: Message) {
-        let Message { outgoing, answer } = message;
+        let Message { mut outgoing, answer } = message;
         let (requests, broker, undelivered) =
             (self.requests.clone(), self.broker.clone(), Arc::clone(&self.undelivered));
-        let first = publish(&requests, &broker, &outgoing);
+        let first = publish(&requests, &broker, &mut outgoing);
         self.under_way.push(Box::pin(async move {
             let mut taken = first;
             let result = loop {
                 match taken.await {
-                    Err(NotTaken::SessionLost) => taken = publish(&requests, &broker, &outgoing),
+                    Err(NotTaken::SessionLost) => taken = publish(&requests, &broker, &mut outgoing),
                     Err(NotTaken::Closed) => break Err(BrokerError::Closed),
                     Err(NotTaken::Refused(reason)) => break Err(BrokerError::Refused(reason)),
                     Ok(()) => break Ok(()),
@@ -274,10 +274,10 @@ async fn known(mut broker: watch::Receiver<Option<BrokerLimits>>) {
 }
 
 /// Publishes what the broker takes: what it does not take would end this connection, and each one after it.
-fn publish(requests: &Requests, broker: &watch::Receiver<Option<BrokerLimits>>, outgoing: &Outgoing) -> Answer {
+fn publish(requests: &Requests, broker: &watch::Receiver<Option<BrokerLimits>>, outgoing: &mut Outgoing) -> Answer {
     let limits = *broker.borrow();
-    match limits.map(|limits| limits.check(outgoing)) {
-        Some(Err(reason)) => Box::pin(ready(Err(NotTaken::Refused(reason)))),
-        Some(Ok(())) | None => requests.publish(outgoing),
+    match limits.map_or(Ok(()), |limits| limits.fit(outgoing)) {
+        Ok(()) => requests.publish(outgoing),
+        Err(reason) => Box::pin(ready(Err(NotTaken::Refused(reason)))),
     }
 }

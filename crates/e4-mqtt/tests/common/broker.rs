@@ -52,6 +52,8 @@ fn mosquitto_program() -> Option<PathBuf> {
 pub(crate) struct Settings {
     /// The largest packet that the broker takes.
     pub(crate) max_packet: Option<u32>,
+    /// The highest QoS that the broker takes; embedded only.
+    pub(crate) max_qos: Option<u8>,
     /// Whether sessions and messages outlive the broker; mosquitto only.
     pub(crate) persistent: bool,
 }
@@ -145,6 +147,9 @@ impl Embedded {
         if let Some(bytes) = settings.max_packet {
             config = config.with_max_packet_size(usize::try_from(bytes).unwrap());
         }
+        if let Some(qos) = settings.max_qos {
+            config = config.with_maximum_qos(qos);
+        }
         if let Some(tls) = tls {
             config = config.with_tls(TlsConfig::new(tls.server.clone(), tls.key.clone()).with_bind_address(any_port));
         }
@@ -192,6 +197,7 @@ impl Mosquitto {
     }
 
     fn config(port: u16, settings: &Settings, tls: Option<&Certificates>, folder: &Path) -> String {
+        assert!(settings.max_qos.is_none(), "this version has no such setting");
         let mut lines = vec![
             format!("listener {port} 127.0.0.1"),
             "allow_anonymous true".into(),

@@ -2,6 +2,7 @@
 
 use crate::common::{
     Setup,
+    broker::Settings,
     device::{Controller, Device, Party, Process},
     outsider::Outsider,
     proxy::Proxy,
@@ -199,4 +200,17 @@ async fn a_command_that_is_played_back_is_refused(setup: Setup) {
         assert_eq!((refused.topic.as_str(), refused.reason), (own.as_str(), refusal.into()));
     }
     assert_eq!(device.newest_command().await, Some(newest));
+}
+
+scenario!(commands_go_out_at_the_highest_qos_that_the_broker_takes: embedded_v5);
+async fn commands_go_out_at_the_highest_qos_that_the_broker_takes(mut setup: Setup) {
+    setup.broker.restart_with(Settings { max_qos: Some(1), ..Settings::default() }).await;
+    let (topic, key, party) =
+        (Topic::new("plant/7").unwrap(), TopicKey::generate().unwrap(), Party::symmetric("panel"));
+    let mut device = setup.join_as(&party, party.with_keys(&[(&topic, &key)])).await;
+    // Not so messages, whose QoS is the application's to choose.
+    let refused = device.connection.publish(&topic, b"", QoS::ExactlyOnce).await.unwrap().await.unwrap_err();
+    assert!(refused.to_string().contains("the broker takes 1 at most"), "{refused}");
+    setup.controller().await.send(&party, &Command::ResetTopics).await;
+    assert_eq!(device.events.keys_changed().await, AppliedCommand::ResetTopics);
 }
