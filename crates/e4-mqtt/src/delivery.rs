@@ -106,6 +106,9 @@ impl Outbox {
 
     /// Waits until the broker has everything that was put in before.
     pub(crate) async fn flush(&self) {
+        if self.undelivered() == 0 {
+            return;
+        }
         let (done, flushed) = oneshot::channel();
         if self.queue.send(Item::Flush(done)).await.is_ok() {
             let _ended = flushed.await;

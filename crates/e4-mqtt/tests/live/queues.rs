@@ -301,6 +301,17 @@ async fn who_floods_with_what_is_refused_does_not_keep_messages_from_being_taken
     assert!(overflows >= MESSAGES / 2, "the flood is one: {overflows}");
 }
 
+scenario!(a_shutdown_with_nothing_to_send_does_not_wait_for_a_connection: embedded_v5);
+async fn a_shutdown_with_nothing_to_send_does_not_wait_for_a_connection(setup: Setup) {
+    let proxy = Proxy::to(setup.broker.port()).await;
+    proxy.close();
+    let builder = Connection::builder(setup.options_at(proxy.port, "pump"), Party::symmetric("pump").with_keys(&[]));
+    let mut device = Device::connect_unseen(builder);
+    device.events.disconnected().await;
+    let shutdown = device.connection.clone().shutdown(Duration::from_secs(3600));
+    assert_eq!(within(PATIENCE, "the end", shutdown).await.unwrap().undelivered, 0);
+}
+
 scenario!(what_is_published_before_the_broker_can_be_reached_is_delivered_once_it_can);
 async fn what_is_published_before_the_broker_can_be_reached_is_delivered_once_it_can(setup: Setup) {
     let key = TopicKey::generate().unwrap();
