@@ -16,16 +16,22 @@ fn topic() -> Topic<'static> {
     Topic::new("plant/7").unwrap()
 }
 
-scenario!(an_application_that_takes_nothing_loses_qos_0_counted_and_follows_commands);
-async fn an_application_that_takes_nothing_loses_qos_0_counted_and_follows_commands(setup: Setup) {
-    const QUEUE: usize = 16;
-    const FLOOD: usize = 500;
+/// A device that publishes, and one with a queue of its own size that has subscribed.
+async fn pump_and_panel(setup: &Setup, queue: usize) -> (Device, Party, Device) {
     let key = TopicKey::generate().unwrap();
     let (pump, panel) = (Party::symmetric("pump"), Party::symmetric("panel"));
     let sender = setup.join_as(&pump, pump.with_keys(&[(&topic(), &key)])).await;
     let builder = Connection::builder(setup.options("panel"), panel.with_keys(&[(&topic(), &key)]));
-    let mut receiver = Device::connect(builder.queue(QUEUE)).await;
+    let receiver = Device::connect(builder.queue(queue)).await;
     receiver.subscribe("plant/#").await;
+    (sender, panel, receiver)
+}
+
+scenario!(an_application_that_takes_nothing_loses_qos_0_counted_and_follows_commands);
+async fn an_application_that_takes_nothing_loses_qos_0_counted_and_follows_commands(setup: Setup) {
+    const QUEUE: usize = 16;
+    const FLOOD: usize = 500;
+    let (sender, panel, mut receiver) = pump_and_panel(&setup, QUEUE).await;
     for n in 0..FLOOD {
         let _answer = sender.connection.publish(topic(), format!("{n}").as_bytes(), QoS::AtMostOnce).await.unwrap();
     }
@@ -44,7 +50,6 @@ async fn an_application_that_takes_nothing_loses_qos_0_counted_and_follows_comma
         assert_eq!(receiver.events.message().await.payload, format!("{n}").as_bytes());
     }
     // And there is room again, and counting begins anew.
-    sender.connection.with_device(|_| ()).await.unwrap();
     sender.publish(&topic(), b"under the previous key", QoS::AtMostOnce).await;
     assert_eq!(receiver.events.message().await.payload, b"under the previous key");
 }
@@ -253,12 +258,7 @@ scenario!(who_floods_with_what_is_refused_does_not_keep_messages_from_being_take
 async fn who_floods_with_what_is_refused_does_not_keep_messages_from_being_taken(setup: Setup) {
     const QUEUE: usize = 8;
     const MESSAGES: usize = 20;
-    let key = TopicKey::generate().unwrap();
-    let (pump, panel) = (Party::symmetric("pump"), Party::symmetric("panel"));
-    let sender = setup.join_as(&pump, pump.with_keys(&[(&topic(), &key)])).await;
-    let builder = Connection::builder(setup.options("panel"), panel.with_keys(&[(&topic(), &key)]));
-    let mut receiver = Device::connect(builder.queue(QUEUE)).await;
-    receiver.subscribe("plant/#").await;
+    let (sender, _, mut receiver) = pump_and_panel(&setup, QUEUE).await;
     let outsider = Outsider::join(&setup, "outsider", &[]).await;
     // More than there is room for comes before each event that the application takes.
     let flood = async || {
@@ -299,6 +299,38 @@ async fn who_floods_with_what_is_refused_does_not_keep_messages_from_being_taken
         }
     }
     assert!(overflows >= MESSAGES / 2, "the flood is one: {overflows}");
+}
+
+scenario!(refusals_leave_half_of_the_queue_to_messages);
+async fn refusals_leave_half_of_the_queue_to_messages(setup: Setup) {
+    const QUEUE: usize = 8;
+    const FLOOD: usize = 50;
+    let (sender, _, mut receiver) = pump_and_panel(&setup, QUEUE).await;
+    let outsider = Outsider::join(&setup, "outsider", &[]).await;
+    for _ in 0..FLOOD {
+        outsider.put("plant/7", b"what nobody has sealed, in more words than a seal", PublishOptions::at_most_once());
+    }
+    // Behind the flood, once at the broker and once at the receiver.
+    outsider.publish("elsewhere", b"", QoS::AtLeastOnce).await;
+    receiver.round_trip().await;
+    for n in 0..QUEUE / 2 {
+        sender.publish(&topic(), format!("{n}").as_bytes(), QoS::AtMostOnce).await;
+    }
+    let (mut messages, mut refusals) = (0, 0);
+    while messages < QUEUE / 2 {
+        match receiver.events.next().await {
+            Event::Message(message) => {
+                assert_eq!(message.payload, format!("{messages}").as_bytes());
+                messages += 1;
+            }
+            Event::Refused(_) => refusals += 1,
+            Event::Overflowed(lost) => {
+                assert_eq!((lost.messages, lost.refusals), (0, (FLOOD - QUEUE / 2) as u64), "{lost:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(refusals, QUEUE / 2);
 }
 
 scenario!(a_shutdown_with_nothing_to_send_does_not_wait_for_a_connection: embedded_v5);
