@@ -16,7 +16,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -69,7 +69,7 @@ pub(crate) struct Shared {
     pub(crate) ending: Notify,
     /// Bytes of the largest packet that this side sends.
     max_packet: u32,
-    driver: Mutex<Option<AbortHandle>>,
+    driver: OnceLock<AbortHandle>,
     /// The task that drives the connection has ended: told, or gone.
     pub(crate) ended: watch::Receiver<bool>,
 }
@@ -124,12 +124,12 @@ pub(crate) fn start(builder: Builder) -> Result<(Connection, Events), BuildError
         broker: watch::Sender::new(None),
         max_packet: limits.packet,
         ending: Notify::new(),
-        driver: Mutex::new(None),
+        driver: OnceLock::new(),
         ended,
     });
     let outbox = Outbox::start(limits.queue, &shared);
     let task = tokio::spawn(driver::drive(link, Arc::clone(&shared), limits, end));
-    *shared.driver.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());
+    shared.driver.get_or_init(|| task.abort_handle());
     let events = Events { shared: Arc::clone(&shared), _outbox: outbox.clone() };
     Ok((Connection { shared, outbox }, events))
 }
@@ -344,7 +344,7 @@ impl Connection {
         let mut ended = self.shared.ended.clone();
         let in_order = async { ended.wait_for(|ended| *ended).await.is_ok() };
         if timeout(FAREWELL, in_order).await.is_err()
-            && let Some(driver) = self.shared.driver.lock().unwrap_or_else(PoisonError::into_inner).take()
+            && let Some(driver) = self.shared.driver.get()
         {
             driver.abort();
         }

@@ -271,9 +271,10 @@ async fn hold(
     }
 }
 
-/// Waits until the broker has said what it takes, or until it never will.
+/// Waits until the broker has said what it takes.
 async fn known(mut broker: watch::Receiver<Option<BrokerLimits>>) {
-    let _or_ended = broker.wait_for(Option::is_some).await;
+    // It fails when the connection has ended, and with it whoever waits here.
+    let _known = broker.wait_for(Option::is_some).await;
 }
 
 /// Publishes what the broker takes: what it does not take would end this connection, and each one after it.

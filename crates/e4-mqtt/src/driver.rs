@@ -102,7 +102,7 @@ type OpenedMessage = (String, Option<e4::Message<Vec<u8>>>);
 
 /// Opens a message; no error means that there is no device any more.
 async fn open(shared: &Shared, topic: &[u8], payload: &[u8]) -> Result<OpenedMessage, Option<OpenError>> {
-    // The standard forbids it (MQTT 5, section 1.5.4), and some brokers pass it on.
+    // The library has checked it.
     let not_utf8 = |_| Some(OpenError::Name(NameError::NullCharacter));
     let topic = str::from_utf8(topic).map_err(not_utf8)?;
     let topic = Topic::new(topic).map_err(|error| Some(error.into()))?;

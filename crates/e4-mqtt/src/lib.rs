@@ -44,7 +44,7 @@
 //! Both ways are bounded by [`Builder::queue`]. [`Connection::publish`] waits for room. What arrives never waits for the
 //! application to keep the connection alive and the keys current: messages of QoS 0 that find no room are lost and
 //! [counted](Event::Overflowed), as MQTT allows; those of QoS 1 and 2 are acknowledged when the application is done with
-//! them, and until then the broker keeps more of them back. In MQTT 5 it sends as many as the queue holds. In 3.1.1 it
+//! them, and until then the broker keeps more of them back. In MQTT 5 it sends as many as the queue holds at most. In 3.1.1 it
 //! decides for itself, often 20; an application that leaves so many unacknowledged keeps commands waiting as well.
 //!
 //! # Retained messages and last wills

@@ -94,7 +94,8 @@ pub(crate) struct Outgoing {
 /// Why the broker did not take a message, a subscription or an unsubscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NotTaken {
-    /// The broker has forgotten the session, and this with it. Ask again.
+    /// The broker has forgotten the session, and this with it; or the library has lost track of it, as it does when it is
+    /// cut off twice in a row. Ask again: if the connection is closed for good, that says so.
     SessionLost,
     /// The connection is closed for good.
     Closed,
@@ -258,8 +259,6 @@ macro_rules! common {
                 let notice = self.0.try_publish_tracked(topic.as_str(), payload.clone(), publish_options(message));
                 Box::pin(async move {
                     notice?.wait_completion_async().await.map_err(|error| match error {
-                        // The library loses track of some when it is cut off twice in a row (`Recv`). If it is closed
-                        // for good, asking again says so.
                         PublishNoticeError::SessionReset | PublishNoticeError::Recv => NotTaken::SessionLost,
                         // It was in the buffers of a connection that broke, and nobody has seen it.
                         PublishNoticeError::Qos0NotFlushed => NotTaken::SessionLost,
@@ -272,8 +271,6 @@ macro_rules! common {
                 let notice = self.0.try_subscribe_tracked(filter, qos);
                 Box::pin(async move {
                     notice?.wait_completion_async().await.map_err(|error| match error {
-                        // The library loses track of some when it is cut off twice in a row (`Recv`). If it is closed
-                        // for good, asking again says so.
                         SubscribeNoticeError::SessionReset | SubscribeNoticeError::Recv => NotTaken::SessionLost,
                         error => NotTaken::Refused(subscribe_refusal(error)),
                     })
@@ -284,8 +281,6 @@ macro_rules! common {
                 let notice = self.0.try_unsubscribe_tracked(filter);
                 Box::pin(async move {
                     notice?.wait_completion_async().await.map_err(|error| match error {
-                        // The library loses track of some when it is cut off twice in a row (`Recv`). If it is closed
-                        // for good, asking again says so.
                         UnsubscribeNoticeError::SessionReset | UnsubscribeNoticeError::Recv => NotTaken::SessionLost,
                         error => NotTaken::Refused(error.to_string()),
                     })

@@ -78,11 +78,9 @@ impl Queue {
     /// Whether this is a message of an earlier connection, delivered once more since it is not acknowledged yet: then it
     /// is the one that the application has already, or will take.
     pub(crate) fn is_delivered_again(&self, arrived: &Arrived, receipt: Option<Receipt>) -> bool {
+        let Some(receipt) = receipt else { return false };
         let mut inner = self.lock();
-        match receipt {
-            Some(receipt) if inner.stale => inner.rebind(arrived, receipt),
-            _ => false,
-        }
+        inner.stale && inner.rebind(arrived, receipt)
     }
 
     /// Puts in a message, which is acknowledged when the application is done with it.
