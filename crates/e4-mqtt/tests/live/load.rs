@@ -16,7 +16,7 @@ const MESSAGES: usize = 500;
 /// Part of every payload.
 const MARK: &[u8] = b"plain for all to see";
 
-scenario!(ten_thousand_messages_of_twenty_clients_arrive_and_none_is_seen: embedded_v5 mosquitto_v4);
+scenario!(ten_thousand_messages_of_twenty_clients_arrive_and_none_is_seen and with tls);
 async fn ten_thousand_messages_of_twenty_clients_arrive_and_none_is_seen(setup: Setup) {
     let controller = setup.controller().await;
     let root = RootKey::generate().unwrap();

@@ -62,7 +62,7 @@ fn a_broker_with_a_certificate_of_a_stranger_is_not_trusted() {
     });
 }
 
-scenario!(a_late_joiner_opens_a_retained_message_only_if_its_age_is_allowed);
+scenario!(a_late_joiner_opens_a_retained_message_only_if_its_age_is_allowed and with tls);
 async fn a_late_joiner_opens_a_retained_message_only_if_its_age_is_allowed(setup: Setup) {
     let topic = Topic::new("plant/7/state").unwrap();
     let key = TopicKey::generate().unwrap();
@@ -98,7 +98,7 @@ async fn a_late_joiner_opens_a_retained_message_only_if_its_age_is_allowed(setup
     assert_eq!(later.events.message().await.payload, b"stopped", "the broker has forgotten what it retained");
 }
 
-scenario!(the_key_of_a_subtree_opens_what_a_wildcard_subscription_brings);
+scenario!(the_key_of_a_subtree_opens_what_a_wildcard_subscription_brings and with tls);
 async fn the_key_of_a_subtree_opens_what_a_wildcard_subscription_brings(setup: Setup) {
     let root = RootKey::generate().unwrap();
     let (inner, outer) = (Subtree::new("plant/7/#").unwrap(), Subtree::new("plant/#").unwrap());

@@ -11,7 +11,7 @@ use e4::{AppliedCommand, Client, Command, FileStore, MaxAge, Topic, TopicFilter,
 use e4_mqtt::{Connection, Event, QoS};
 use std::collections::BTreeSet;
 
-scenario!(a_rotation_waits_in_the_broker_for_a_device_that_is_offline);
+scenario!(a_rotation_waits_in_the_broker_for_a_device_that_is_offline and with tls);
 async fn a_rotation_waits_in_the_broker_for_a_device_that_is_offline(setup: Setup) {
     let topic = Topic::new("plant/7").unwrap();
     let controller = setup.controller().await;
@@ -37,7 +37,7 @@ async fn a_rotation_waits_in_the_broker_for_a_device_that_is_offline(setup: Setu
     assert_eq!(receiver.events.message().await.payload, b"and after");
 }
 
-scenario!(a_broker_that_forgot_its_sessions_gets_subscriptions_and_messages_again);
+scenario!(a_broker_that_forgot_its_sessions_gets_subscriptions_and_messages_again and with tls);
 async fn a_broker_that_forgot_its_sessions_gets_subscriptions_and_messages_again(mut setup: Setup) {
     let (topic, key) = (Topic::new("plant/7").unwrap(), TopicKey::generate().unwrap());
     let (pump, panel) = (Party::symmetric("pump"), Party::symmetric("panel"));

@@ -13,7 +13,7 @@ use e4_mqtt::{Connection, Event, LastWill, QoS};
 
 const WILL: &[u8] = b"the pump is gone";
 
-scenario!(a_last_will_is_sealed_and_opened_by_those_who_have_the_key);
+scenario!(a_last_will_is_sealed_and_opened_by_those_who_have_the_key and with tls);
 async fn a_last_will_is_sealed_and_opened_by_those_who_have_the_key(setup: Setup) {
     let (topic, key) = (Topic::new("plant/7/will").unwrap(), TopicKey::generate().unwrap());
     let (pump, panel) = (Party::symmetric("pump"), Party::symmetric("panel"));
