@@ -285,10 +285,8 @@ impl Connection {
         }
     }
 
-    /// Asks the broker for something that it has given already.
     async fn ask(&self) -> Result<(), NotTaken> {
-        let control_topic = self.shared.control_topic.as_str();
-        self.answer(self.shared.requests.subscribe(control_topic, QoS::ExactlyOnce)).await
+        self.answer(self.shared.requests.ask(self.shared.control_topic.as_str())).await
     }
 
     fn refuse_control_topic(&self, filter: &str) -> Result<(), BrokerError> {

@@ -159,6 +159,12 @@ impl Requests {
         either!(self, requests => requests.subscribe(filter, qos))
     }
 
+    /// Asks for something that changes nothing and brings nothing but the answer, not even what is retained: `granted` is
+    /// subscribed at QoS 2.
+    pub(crate) fn ask(&self, granted: &str) -> Answer {
+        either!(self, requests => requests.ask(granted))
+    }
+
     pub(crate) fn unsubscribe(&self, filter: &str) -> Answer {
         either!(self, requests => requests.unsubscribe(filter))
     }
@@ -211,7 +217,7 @@ impl Link {
 
 /// What both versions have in the same words but different types. The version's module adds what differs: `adjust`,
 /// `adjust_events`, `resume`, `options_mut`, `last_will`, `publish_options`, `publish_refusal`, `subscribe_refusal`,
-/// `pub_ack`, `pub_rec` and `happening`.
+/// `ask`, `pub_ack`, `pub_rec` and `happening`.
 ///
 /// `TCP_NODELAY` is set in both: what goes out is flushed in batches already, and to hold it back for the network as
 /// well would cost a lone message 40 ms.
@@ -222,7 +228,8 @@ macro_rules! common {
         use std::time::Duration;
         use $rumqttc::{
             AckMode, AsyncClient, ConnectionError, EventLoop, LastWill, ManualAck, MqttOptions, PubAck, PubRec,
-            PublishNoticeError, PublishOptions, SessionMode, SubscribeNoticeError, UnsubscribeNoticeError,
+            PublishNoticeError, PublishOptions, SessionMode, SubscribeNotice, SubscribeNoticeError,
+            UnsubscribeNoticeError,
         };
 
         pub(super) fn link(mut options: MqttOptions, limits: Limits) -> Result<(Requests, Link), BuildError> {
@@ -268,13 +275,11 @@ macro_rules! common {
             }
 
             pub(super) fn subscribe(&self, filter: &str, qos: QoS) -> Answer {
-                let notice = self.0.try_subscribe_tracked(filter, qos);
-                Box::pin(async move {
-                    notice?.wait_completion_async().await.map_err(|error| match error {
-                        SubscribeNoticeError::SessionReset | SubscribeNoticeError::Recv => NotTaken::SessionLost,
-                        error => NotTaken::Refused(subscribe_refusal(error)),
-                    })
-                })
+                subscribed(self.0.try_subscribe_tracked(filter, qos))
+            }
+
+            pub(super) fn ask(&self, granted: &str) -> Answer {
+                ask(self, granted)
             }
 
             pub(super) fn unsubscribe(&self, filter: &str) -> Answer {
@@ -313,6 +318,15 @@ macro_rules! common {
                     _ => Self::Refused("the request queue does not take it".into()),
                 }
             }
+        }
+
+        fn subscribed(notice: Result<SubscribeNotice, $rumqttc::ClientError>) -> Answer {
+            Box::pin(async move {
+                notice?.wait_completion_async().await.map_err(|error| match error {
+                    SubscribeNoticeError::SessionReset | SubscribeNoticeError::Recv => NotTaken::SessionLost,
+                    error => NotTaken::Refused(subscribe_refusal(error)),
+                })
+            })
         }
 
         fn arrived(publish: $rumqttc::Publish) -> Happening {

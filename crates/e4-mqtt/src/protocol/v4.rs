@@ -48,6 +48,12 @@ fn subscribe_refusal(error: SubscribeNoticeError) -> String {
     }
 }
 
+/// A subscription that is made again would bring what is retained again.
+fn ask(requests: &Requests, granted: &str) -> Answer {
+    // Nobody has subscribed to this.
+    requests.unsubscribe(&format!("{granted}/nothing"))
+}
+
 fn pub_ack(packet_id: u16) -> PubAck {
     PubAck::new(packet_id)
 }

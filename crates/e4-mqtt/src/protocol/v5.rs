@@ -2,7 +2,7 @@
 
 use rumqttc_v5::{
     Event, LastWillProperties, Outgoing as Sent, Packet, PersistedAckMode, PersistedSession, PublishProperties,
-    SessionStore, SessionStoreError, SessionStoreKey,
+    RetainForwardRule, SessionStore, SessionStoreError, SessionStoreKey, SubscribeFilter,
 };
 use std::{future, pin::Pin};
 
@@ -70,6 +70,13 @@ fn subscribe_refusal(error: SubscribeNoticeError) -> String {
         SubscribeNoticeError::V5SubAckFailure(reasons) => format!("the broker refused it {reasons:?}"),
         error => error.to_string(),
     }
+}
+
+/// Not by ending a subscription that there is not, as the library logs a warning of that.
+fn ask(requests: &Requests, granted: &str) -> Answer {
+    let mut filter = SubscribeFilter::new(granted, QoS::ExactlyOnce);
+    filter.retain_forward_rule = RetainForwardRule::Never;
+    subscribed(requests.0.try_subscribe_many_tracked([filter]))
 }
 
 fn pub_ack(packet_id: u16) -> PubAck {

@@ -11,7 +11,7 @@ use crate::common::{
     until,
 };
 use e4::{AppliedCommand, Client, Command, MemoryStore, OpenError, Refusal, Timestamp, Topic, TopicKey};
-use e4_mqtt::{Connection, Event, MqttOptions, QoS};
+use e4_mqtt::{Connection, Event, MqttOptions, QoS, rumqttc_v5::PublishOptions};
 use std::time::Duration;
 
 const TOPICS: [&str; 3] = ["plant/1", "plant/2", "plant/3"];
@@ -72,6 +72,22 @@ async fn a_round_trip_ends_when_commands_that_came_before_it_are_carried_out(set
     }
     device.round_trip().await;
     assert_eq!(device.connection.with_device(|device| device.topics().count()).await, Ok(COMMANDS));
+}
+
+scenario!(a_round_trip_brings_nothing_that_is_retained);
+async fn a_round_trip_brings_nothing_that_is_retained(setup: Setup) {
+    let party = Party::symmetric("pump");
+    let outsider = Outsider::join(&setup, "outsider", &[]).await;
+    let retained = PublishOptions::at_least_once().retain(true);
+    outsider.put(&party.control_topic(), b"garbage", retained).wait_completion_async().await.unwrap();
+    let mut device = setup.join(&party).await;
+    assert!(device.events.refused().await.retained);
+    for _ in 0..3 {
+        device.round_trip().await;
+    }
+    device.shutdown().await;
+    let mut events = device.events.into_events();
+    assert!(events.next_event().await.is_none());
 }
 
 scenario!(commands_wait_for_a_store_that_fails_and_the_broker_keeps_them_meanwhile);
