@@ -32,7 +32,7 @@ use std::{
 
 const ROTATIONS: u64 = 200;
 const TOPICS: [&str; 5] = ["plant/1", "plant/2", "plant/3", "plant/4", "plant/5"];
-/// How often the device is killed at least while commands come. The embedded broker takes 100 connections a minute.
+/// How often the device is killed at least after it has begun. The embedded broker takes 100 connections a minute.
 const KILLS: usize = 25;
 const NAME: &str = "device";
 
@@ -66,18 +66,18 @@ async fn a_device_that_is_killed_at_any_moment_carries_out_every_command_once(se
         }
     });
 
-    // Killed while it starts, while it waits, and while it is busy with a command.
-    let mut kills = 0;
-    while !sending.is_finished() || kills < KILLS {
-        let lines = read_log(folder.path()).len();
+    // Killed while it starts, while it waits, and while it is busy with a command. On a busy machine some are killed before
+    // they have begun.
+    let mut lines = read_log(folder.path()).len();
+    while !sending.is_finished() || lives(&read_log(folder.path())) <= KILLS {
         if random.bool() {
             let more = random.usize(1..10);
-            let enough = |log: &[Line]| log.len() >= lines + more || is_done(log, first);
+            let enough = |log: &[Line]| log.len() >= lines + if is_done(log, first) { 1 } else { more };
             life.until(folder.path(), enough).await;
         }
         tokio::time::sleep(Duration::from_micros(random.u64(0..60_000))).await;
         life.kill();
-        kills += 1;
+        lines = read_log(folder.path()).len();
         life = Life::start(&setup, folder.path());
     }
     within(PATIENCE, "the controller", sending).await.unwrap();
@@ -88,13 +88,17 @@ async fn a_device_that_is_killed_at_any_moment_carries_out_every_command_once(se
     check_keys(folder.path(), &keys, first);
 }
 
+fn lives(log: &[Line]) -> usize {
+    log.iter().filter(|line| matches!(line, Line::Loaded(_))).count()
+}
+
 fn is_done(log: &[Line], first: u64) -> bool {
     log.contains(&Line::Saved(first + ROTATIONS - 1)) || log.contains(&Line::Loaded(first + ROTATIONS - 1))
 }
 
 /// Every command was carried out exactly once, in its order, and the state never went back.
 fn check_log(log: &[Line], first: u64) {
-    let (mut newest, mut under_way, mut lives, mut changes, mut saves) = (0, None, 0, 0, 0);
+    let (mut newest, mut under_way, mut changes, mut saves) = (0, None, 0, 0);
     for line in log {
         match *line {
             Line::Loaded(loaded) => {
@@ -102,7 +106,6 @@ fn check_log(log: &[Line], first: u64) {
                 assert!(loaded == newest || Some(loaded) == under_way, "loaded {loaded}, after {newest}");
                 saves += u64::from(loaded != newest);
                 (newest, under_way) = (loaded, None);
-                lives += 1;
             }
             Line::Saving(next) => {
                 assert_eq!(next, if newest == 0 { first } else { newest + 1 }, "one after the other, and none twice");
@@ -121,8 +124,7 @@ fn check_log(log: &[Line], first: u64) {
         }
     }
     assert_eq!((newest, saves), (first + ROTATIONS - 1, ROTATIONS));
-    assert!(lives > KILLS, "killed {lives} times");
-    println!("{lives} lives, {changes} of {saves} commands were reported");
+    println!("{} lives, {changes} of {saves} commands were reported", lives(log));
 }
 
 /// What the file has in the end are the newest keys.
