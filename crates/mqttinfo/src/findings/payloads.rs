@@ -1,0 +1,40 @@
+//! What the messages that a stranger could read looked like.
+
+use super::{
+    count,
+    draft::{Draft, Drafts},
+    remedy::Remedy,
+};
+use crate::report::{Report, Severity};
+
+pub(super) fn judge(report: &Report, drafts: &mut Drafts) {
+    let seen = &report.payloads;
+    // Empty payloads hide nothing and show nothing.
+    let total = seen.total() - seen.empty;
+    if total == 0 {
+        return;
+    }
+    let readable = seen.json + seen.number + seen.text + seen.binary;
+    let kinds = [
+        (seen.json, "JSON"),
+        (seen.number, "numbers"),
+        (seen.text, "other text"),
+        (seen.binary, "binary data with structure"),
+        (seen.e4, "sealed by E4"),
+        (seen.random, "without structure, so encrypted or compressed"),
+    ];
+    let kinds: Vec<_> =
+        kinds.iter().filter(|(number, _)| *number > 0).map(|(number, kind)| format!("{number} {kind}")).collect();
+    let detail = format!("Of {} that a stranger could read: {}.", count(total, "payload"), kinds.join(", "));
+    let (severity, title) = match (readable, readable == total) {
+        (0, _) => (Severity::Good, "The payloads that a stranger could read look encrypted."),
+        (_, true) => (Severity::Medium, "The payloads that a stranger could read are in the clear."),
+        _ => (Severity::Medium, "Some of the payloads that a stranger could read are in the clear."),
+    };
+    drafts.add(
+        Draft::new("payloads", severity, title)
+            .detail(detail)
+            .remedy(Remedy::EndToEnd)
+            .reference("MQTT 5, section 5.4.5"),
+    );
+}

@@ -1,0 +1,304 @@
+//! What many reports say together: counts and shares, as [text](Summary::text) and as [a page](Summary::html).
+//!
+//! Reports are counted while they are read, and only the counters are kept. So each report counts: of a target that was
+//! looked at twice, both do. A scan writes no target twice into one file; whoever looks at the same brokers every night
+//! takes a file for each night.
+
+mod anonymous;
+mod html;
+mod sections;
+mod text;
+
+use crate::{
+    findings::Rule,
+    output::{
+        json::{Problem, ReadError, Reader},
+        table::Style,
+    },
+    report::{Answer, ClientCertificate, Level, Outcome, PayloadCounts, Report, Severity, TlsReport, Trust},
+};
+use anonymous::Anonymous;
+use std::{collections::BTreeMap, io::BufRead};
+
+/// Names that are told apart; further ones count together, so that no file makes the counters grow without end.
+const NAMES: usize = 1000;
+
+/// What many reports say together.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    reports: u64,
+    cut_off: u64,
+    incomplete: u64,
+    intrusive: u64,
+    /// When the first and the last look began.
+    period: Option<(jiff::Timestamp, jiff::Timestamp)>,
+    brokers: u64,
+    not_mqtt: u64,
+    unreachable: u64,
+    schemes: Names<u64>,
+    /// Of brokers.
+    anonymous: Anonymous,
+    refuses_strangers: u64,
+    levels: [Share; 3],
+    worst: BySeverity,
+    without_findings: u64,
+    findings: Names<BySeverity>,
+    products: Names<u64>,
+    unknown_product: u64,
+    readable: u64,
+    payloads: PayloadCounts,
+    tls: Tls,
+}
+
+/// How many of each severity, in the order of [`Severity::ALL`].
+type BySeverity = [u64; 5];
+
+fn count_severity(counts: &mut BySeverity, severity: Severity) {
+    for (count, one) in counts.iter_mut().zip(Severity::ALL) {
+        *count += u64::from(one == severity);
+    }
+}
+
+/// How many of those that were looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Share {
+    hits: u64,
+    of: u64,
+}
+
+impl Share {
+    /// Counts what is known.
+    fn count(&mut self, hit: Option<bool>) {
+        self.of += u64::from(hit.is_some());
+        self.hits += u64::from(hit == Some(true));
+    }
+}
+
+/// Counters by name.
+#[derive(Debug, Clone, Default)]
+struct Names<T>(BTreeMap<String, T>);
+
+impl<T: Default> Names<T> {
+    fn of(&mut self, name: &str) -> &mut T {
+        let known = self.0.contains_key(name) || self.0.len() < NAMES;
+        self.0.entry(if known { name } else { "(others)" }.to_owned()).or_default()
+    }
+}
+
+/// Of targets with TLS that answered.
+#[derive(Debug, Clone, Default)]
+struct Tls {
+    versions: Names<Share>,
+    trusted: Share,
+    self_signed: Share,
+    expired: Share,
+    asks_for_certificate: Share,
+    needs_certificate: Share,
+    alpn: Share,
+}
+
+impl Tls {
+    fn add(&mut self, tls: &TlsReport, now: jiff::Timestamp) {
+        for (version, spoken) in &tls.versions {
+            self.versions.of(version).count(Some(*spoken));
+        }
+        self.trusted.count(tls.trust.as_ref().map(|trust| *trust == Trust::Trusted));
+        let own = tls.chain.first();
+        self.self_signed.count(own.map(|certificate| certificate.self_signed));
+        self.expired.count(own.map(|certificate| certificate.not_after < now));
+        self.asks_for_certificate.count(tls.client_certificate.map(|asked| asked != ClientCertificate::NotAsked));
+        self.needs_certificate.count(tls.client_certificate.map(|asked| asked == ClientCertificate::Required));
+        self.alpn.count(own.map(|_| tls.alpn_mqtt));
+    }
+}
+
+impl Summary {
+    /// Counts the reports of a file. Lines that were cut off are told in the summary.
+    ///
+    /// # Errors
+    ///
+    /// A line is no report, or one of another version.
+    pub fn read(reports: impl BufRead) -> Result<Self, ReadError> {
+        let mut summary = Self::default();
+        for report in Reader::<_, Report>::new(reports) {
+            match report {
+                Ok(report) => summary.add(&report),
+                Err(ReadError { problem: Problem::CutOff, .. }) => summary.cut_off += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(summary)
+    }
+
+    /// Counts a report.
+    pub fn add(&mut self, report: &Report) {
+        self.reports += 1;
+        self.incomplete += u64::from(report.incomplete.is_some());
+        self.intrusive += u64::from(report.intrusive);
+        let (first, last) = self.period.unwrap_or((report.started, report.started));
+        self.period = Some((first.min(report.started), last.max(report.started)));
+        *self.schemes.of(report.target.split_once("://").map_or("(none)", |(scheme, _)| scheme)) += 1;
+        if let Some(tls) = &report.tls {
+            self.tls.add(tls, report.started);
+        }
+        match report.outcome {
+            Outcome::Broker => self.add_broker(report),
+            Outcome::NotMqtt { .. } => self.not_mqtt += 1,
+            Outcome::Unreachable { .. } => self.unreachable += 1,
+        }
+    }
+
+    fn add_broker(&mut self, report: &Report) {
+        self.brokers += 1;
+        let answers = answers(report);
+        if answers.iter().flatten().any(|answer| matches!(answer, Answer::Accepted(_))) {
+            self.anonymous.add(report);
+        } else {
+            self.refuses_strangers += 1;
+        }
+        for ((share, answer), byte) in self.levels.iter_mut().zip(answers).zip([3, 4, 5]) {
+            share.count(answer.and_then(|answer| speaks(answer, byte)));
+        }
+        match report.findings.iter().map(|finding| finding.severity).max() {
+            Some(worst) => count_severity(&mut self.worst, worst),
+            None => self.without_findings += 1,
+        }
+        // Where the versions of MQTT differ there are several of one kind: the worst one counts.
+        let mut found: BTreeMap<&str, Severity> = BTreeMap::new();
+        for finding in &report.findings {
+            let worst = found.entry(&finding.id).or_insert(finding.severity);
+            *worst = finding.severity.max(*worst);
+        }
+        for (id, severity) in found {
+            count_severity(self.findings.of(id), severity);
+        }
+        match report.products.first() {
+            Some(guess) => *self.products.of(&guess.product) += 1,
+            None => self.unknown_product += 1,
+        }
+        let PayloadCounts { e4, random, json, number, text, binary, empty } = &report.payloads;
+        let sum = &mut self.payloads;
+        let mut any = false;
+        for (sum, count) in [
+            (&mut sum.e4, e4),
+            (&mut sum.random, random),
+            (&mut sum.json, json),
+            (&mut sum.number, number),
+            (&mut sum.text, text),
+            (&mut sum.binary, binary),
+            (&mut sum.empty, empty),
+        ] {
+            // Whatever a file says, no counter overflows.
+            *sum = sum.saturating_add(*count);
+            any |= *count > 0;
+        }
+        self.readable += u64::from(any);
+    }
+
+    /// As text in columns, with bars of characters. The rules say in words what a finding is about.
+    #[must_use]
+    pub fn text(&self, rules: &[Rule], style: Style) -> String {
+        text::render(self, rules, style)
+    }
+
+    /// As a page that needs nothing else: no scripts, and nothing from elsewhere.
+    #[must_use]
+    pub fn html(&self, rules: &[Rule]) -> String {
+        html::render(self, rules)
+    }
+}
+
+/// The answers to a stranger's CONNECT: of MQTT 3.1, 3.1.1 and 5.
+fn answers(report: &Report) -> [Option<&Answer>; 3] {
+    [
+        report.mqtt_3_1.as_ref(),
+        report.mqtt_3_1_1.as_ref().map(|level| &level.anonymous),
+        report.mqtt_5.as_ref().map(|level| &level.anonymous),
+    ]
+}
+
+/// Whether a broker speaks the protocol level that it was asked for, from its answer to CONNECT; none if that does not
+/// say. One that does not speak it says so by 0x01, or 0x84 in MQTT 5, or closes.
+fn speaks(answer: &Answer, level: u8) -> Option<bool> {
+    match answer {
+        Answer::Accepted(_) => Some(true),
+        // The codes of MQTT 5 begin at 0x80; one below is an answer of an older version.
+        Answer::Refused(connack) if level == Level::V5.byte() => Some(connack.code >= 0x80 && connack.code != 0x84),
+        Answer::Refused(connack) => Some(connack.code != 1),
+        Answer::Closed | Answer::Other { .. } => Some(false),
+        Answer::Silent | Answer::Failed { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{example, output::json};
+
+    #[test]
+    fn a_file_is_counted_and_lines_cut_off_are_told() {
+        let lines: String = [example::report(), example::unreachable(), example::report()]
+            .iter()
+            .map(|r| json::line(r).unwrap())
+            .collect();
+        let summary = Summary::read(format!("{lines}{{\"schema\":1,\"tar").as_bytes()).unwrap();
+        assert_eq!((summary.reports, summary.brokers, summary.unreachable, summary.cut_off), (3, 2, 1, 1));
+        assert_eq!(summary.findings.0["anonymous-access"], [0, 0, 0, 0, 2]);
+        assert_eq!(summary.worst, [0, 0, 0, 0, 2]);
+        assert_eq!(summary.products.0["mosquitto"], 2);
+        assert_eq!((summary.payloads.json, summary.readable), (4, 2));
+        assert_eq!(summary.levels, [Share { hits: 0, of: 2 }, Share { hits: 2, of: 2 }, Share { hits: 2, of: 2 }]);
+        assert_eq!(summary.tls.versions.0["1.2"], Share { hits: 2, of: 2 });
+        assert_eq!(summary.tls.expired, Share { hits: 0, of: 2 });
+    }
+
+    #[test]
+    fn of_findings_that_differ_by_version_the_worst_counts_once() {
+        let mut report = example::report();
+        report.findings = [Severity::Good, Severity::Medium, Severity::Low]
+            .map(|severity| example::finding("write-topic", severity, "One."))
+            .into();
+        let mut summary = Summary::default();
+        summary.add(&report);
+        assert_eq!(summary.findings.0["write-topic"], [0, 0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn a_file_of_another_version_is_refused_with_its_line() {
+        let text = json::line(&example::report()).unwrap() + "{\"schema\":2}\n";
+        let error = Summary::read(text.as_bytes()).unwrap_err();
+        assert_eq!((error.line, error.problem), (2, Problem::Schema(2)));
+    }
+
+    #[test]
+    fn a_level_is_spoken_by_who_lets_in_or_refuses_for_another_reason() {
+        for (answer, level, speaks_it) in [
+            (example::accepted(), 5, Some(true)),
+            (example::refused(5), 4, Some(true)),
+            (example::refused(1), 4, Some(false)),
+            (example::refused(0x87), 5, Some(true)),
+            (example::refused(0x84), 5, Some(false)),
+            (example::refused(1), 5, Some(false)),
+            (Answer::Closed, 5, Some(false)),
+            (Answer::Silent, 5, None),
+        ] {
+            assert_eq!(speaks(&answer, level), speaks_it, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn no_file_makes_the_counters_grow_or_overflow() {
+        let mut summary = Summary::default();
+        for number in 0..2000 {
+            let mut report = example::report();
+            report.products.truncate(1);
+            report.products[0].product = format!("product {number}");
+            report.payloads.json = u64::MAX;
+            summary.add(&report);
+        }
+        assert_eq!(summary.products.0.len(), NAMES + 1);
+        assert_eq!(summary.products.0["(others)"], 1000);
+        assert_eq!(summary.payloads.json, u64::MAX);
+        assert!(summary.html(&[]).contains("(others)"));
+    }
+}
