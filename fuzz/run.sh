@@ -9,6 +9,7 @@ cd "$(dirname "$0")"
 # Bytes of the longest input: what a target needs to reach everything, and no more.
 declare -A max_len=(
     [open_symmetric]=1200 [open_signed]=1200 [command]=80 [state]=2048 [names]=256 [session]=768 [siv]=2048
+    [broker_answers]=2048
 )
 
 main() {
