@@ -26,16 +26,16 @@ use tokio_rustls::TlsConnector;
 use websocket::WebSocket;
 
 /// What bytes travel on, below MQTT.
-pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 /// A stream of any kind.
-pub type BoxedStream = Box<dyn ByteStream>;
+pub(crate) type BoxedStream = Box<dyn ByteStream>;
 
 /// Makes connections to one target, all of them to the same address.
 #[derive(Debug)]
-pub struct Dialer {
+pub(crate) struct Dialer {
     target: Target,
     proxy: Option<Arc<Proxy>>,
     tls: Arc<TlsSettings>,
@@ -46,7 +46,7 @@ pub struct Dialer {
 
 /// How much a connection has to know whom it talks to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trust {
+pub(crate) enum Trust {
     /// It only looks, and takes any certificate.
     Anyone,
     /// It carries credentials, and takes only a certificate that can be verified.
@@ -55,8 +55,7 @@ pub enum Trust {
 
 /// Why there is no connection.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum DialError {
+pub(crate) enum DialError {
     /// The name has no address.
     Lookup(io::Error),
     /// No address took the connection; the last one's reason.
@@ -92,26 +91,25 @@ impl core::error::Error for DialError {}
 impl Dialer {
     /// A dialer for a target. No connection is made yet.
     #[must_use]
-    pub fn new(target: Target, proxy: Option<Arc<Proxy>>, tls: Arc<TlsSettings>, connect_within: Duration) -> Self {
+    pub(crate) fn new(
+        target: Target,
+        proxy: Option<Arc<Proxy>>,
+        tls: Arc<TlsSettings>,
+        connect_within: Duration,
+    ) -> Self {
         let proxy = proxy.filter(|proxy| !proxy.passes_over(target.host()));
         Self { target, proxy, tls, connect_within, address: OnceLock::new() }
     }
 
     /// What is dialed.
     #[must_use]
-    pub const fn target(&self) -> &Target {
+    pub(crate) const fn target(&self) -> &Target {
         &self.target
-    }
-
-    /// How TLS is spoken.
-    #[must_use]
-    pub fn tls(&self) -> &TlsSettings {
-        &self.tls
     }
 
     /// The address that connections go to, once there was one.
     #[must_use]
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.address.get().copied()
     }
 
@@ -120,7 +118,7 @@ impl Dialer {
     /// # Errors
     ///
     /// [`DialError`]
-    pub async fn stream(&self) -> Result<BoxedStream, DialError> {
+    pub(crate) async fn stream(&self) -> Result<BoxedStream, DialError> {
         let within = timeout(self.connect_within, async {
             match &self.proxy {
                 Some(proxy) => proxy.connect(&self.target).await,
@@ -164,7 +162,7 @@ impl Dialer {
     /// # Errors
     ///
     /// [`DialError`]
-    pub async fn wire(&self, trust: Trust) -> Result<Wire, DialError> {
+    pub(crate) async fn wire(&self, trust: Trust) -> Result<Wire, DialError> {
         let stream = self.stream().await?;
         let deadline = Instant::now() + self.connect_within;
         let transport = self.target.transport();
@@ -200,8 +198,7 @@ impl Dialer {
 }
 
 /// A connection that MQTT is spoken on.
-#[allow(missing_debug_implementations, reason = "there is nothing to see of a stream")]
-pub enum Wire {
+pub(crate) enum Wire {
     /// TCP or TLS.
     Stream(BoxedStream),
     /// WebSocket.
@@ -214,7 +211,7 @@ impl Wire {
     /// # Errors
     ///
     /// The stream's.
-    pub async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+    pub(crate) async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
         /// Bytes that are read at once.
         const CHUNK: usize = 16 * 1024;
         match self {
@@ -234,7 +231,7 @@ impl Wire {
     /// # Errors
     ///
     /// The stream's.
-    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Stream(stream) => {
                 stream.write_all(bytes).await?;
@@ -245,7 +242,7 @@ impl Wire {
     }
 
     /// Closes in order, as far as the other side plays along.
-    pub async fn close(&mut self) {
+    pub(crate) async fn close(&mut self) {
         /// It is over either way.
         const PATIENCE: Duration = Duration::from_millis(200);
         let _closed = timeout(PATIENCE, async {

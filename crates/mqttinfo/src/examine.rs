@@ -27,13 +27,13 @@ pub struct Settings {
     pub intrusive: bool,
     /// Whether to keep the names of topics that can be read.
     pub show_topics: bool,
-    /// How long a connection may take to be made.
+    /// How long a connection may take to be made: TCP, and then TLS and WebSocket together. 5 s by default.
     pub connect_within: Duration,
-    /// How long an answer may take.
+    /// How long an answer may take. 3 s by default.
     pub answer_within: Duration,
-    /// How long to listen for messages.
+    /// How long to listen for messages, once a subscription is granted. 2 s by default.
     pub listen: Duration,
-    /// How long the whole look may take.
+    /// How long the whole look may take. 30 s by default. A look that needs longer is [incomplete](Report::incomplete).
     pub budget: Duration,
 }
 

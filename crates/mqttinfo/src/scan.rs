@@ -104,7 +104,7 @@ impl fmt::Display for Tally {
             }
         }
         if self.interrupted {
-            f.write_str("; ended early: run it again with the same output file to go on")?;
+            f.write_str("; ended early: with an output file, the same command goes on")?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::{
     report::Answer,
 };
 use mqtt5_protocol::{
-    ConnectOptions, Packet, PacketType, QoS,
+    ConnectOptions, PacketType, QoS,
     packet::{
         MqttPacket, connect::ConnectPacket, disconnect::DisconnectPacket, pingreq::PingReqPacket,
         publish::PublishPacket, subscribe::SubscribePacket, unsubscribe::UnsubscribePacket,
@@ -34,23 +34,23 @@ impl fmt::Debug for Credentials {
 
 /// How to introduce oneself.
 #[derive(Debug, Clone)]
-pub struct Hello<'a> {
+pub(crate) struct Hello<'a> {
     /// The protocol level.
-    pub level: u8,
+    pub(crate) level: u8,
     /// The client id.
-    pub client_id: &'a str,
+    pub(crate) client_id: &'a str,
     /// Whether the session ends with the connection.
-    pub clean: bool,
+    pub(crate) clean: bool,
     /// Who we are, if we say so.
-    pub credentials: Option<&'a Credentials>,
+    pub(crate) credentials: Option<&'a Credentials>,
     /// Whom to say it to.
-    pub trust: Trust,
+    pub(crate) trust: Trust,
 }
 
 impl Hello<'_> {
     /// The CONNECT packet (MQTT 5, section 3.1).
     #[must_use]
-    pub fn packet(&self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn packet(&self) -> Zeroizing<Vec<u8>> {
         /// Seconds. Some brokers say how much they allow at the most when they are asked for more than that.
         const KEEP_ALIVE: u64 = 120;
         let mut options = ConnectOptions::new(self.client_id)
@@ -96,7 +96,7 @@ fn encoded(packet: &impl MqttPacket) -> Vec<u8> {
 
 /// What came from the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Received {
+pub(crate) enum Received {
     /// A packet.
     Frame(Frame),
     /// It has closed the connection.
@@ -108,8 +108,7 @@ pub enum Received {
 }
 
 /// A connection that was let in.
-#[allow(missing_debug_implementations, reason = "there is nothing to see of a stream")]
-pub struct Session {
+pub(crate) struct Session {
     wire: Wire,
     cutter: Cutter,
     level: u8,
@@ -125,7 +124,7 @@ const ALLOWANCE: usize = 16 * 1024 * 1024;
 const SHOWN: usize = 32;
 
 /// Says hello, and returns the answer, and the connection if it is let in.
-pub async fn hello(dialer: &Dialer, hello: &Hello<'_>, within: Duration) -> (Answer, Option<Session>) {
+pub(crate) async fn hello(dialer: &Dialer, hello: &Hello<'_>, within: Duration) -> (Answer, Option<Session>) {
     let wire = match dialer.wire(hello.trust).await {
         Ok(wire) => wire,
         Err(error) => return (failed(&error), None),
@@ -167,14 +166,8 @@ impl Session {
         }
     }
 
-    /// The protocol level.
-    #[must_use]
-    pub const fn level(&self) -> u8 {
-        self.level
-    }
-
     /// Waits for the next packet.
-    pub async fn receive(&mut self, deadline: Instant) -> Received {
+    pub(crate) async fn receive(&mut self, deadline: Instant) -> Received {
         loop {
             match self.cutter.take_frame() {
                 Ok(Some(frame)) => return Received::Frame(frame),
@@ -192,24 +185,12 @@ impl Session {
         }
     }
 
-    /// Waits for the next packet, and decodes it.
-    ///
-    /// # Errors
-    ///
-    /// What came instead; [`Received::Garbage`] for a packet that the codec refuses.
-    pub async fn packet(&mut self, deadline: Instant) -> Result<Packet, Received> {
-        match self.receive(deadline).await {
-            Received::Frame(frame) => frame.packet(self.level).ok_or(Received::Garbage),
-            other => Err(other),
-        }
-    }
-
     /// Sends bytes as they are.
     ///
     /// # Errors
     ///
     /// The connection is gone, or does not take more in time.
-    pub async fn send_raw(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<()> {
+    pub(crate) async fn send_raw(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<()> {
         timeout_at(deadline, self.wire.write(bytes)).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -218,19 +199,19 @@ impl Session {
     /// # Errors
     ///
     /// As [`send_raw`](Self::send_raw).
-    pub async fn send(&mut self, packet: &impl MqttPacket, deadline: Instant) -> io::Result<()> {
+    pub(crate) async fn send(&mut self, packet: &impl MqttPacket, deadline: Instant) -> io::Result<()> {
         self.send_raw(&encoded(packet), deadline).await
     }
 
     /// A packet identifier that is not in use.
-    pub const fn next_id(&mut self) -> u16 {
+    pub(crate) const fn next_id(&mut self) -> u16 {
         self.last_id = if self.last_id == u16::MAX { 1 } else { self.last_id + 1 };
         self.last_id
     }
 
     /// SUBSCRIBE to a filter.
     #[must_use]
-    pub fn subscription(&mut self, filter: &str, qos: QoS) -> SubscribePacket {
+    pub(crate) fn subscription(&mut self, filter: &str, qos: QoS) -> SubscribePacket {
         let id = self.next_id();
         let empty = if self.level >= 5 { SubscribePacket::new(id) } else { SubscribePacket::new_v311(id) };
         empty.add_filter(filter, qos)
@@ -238,7 +219,7 @@ impl Session {
 
     /// PUBLISH to a topic.
     #[must_use]
-    pub fn publication(&mut self, topic: &str, payload: &'static [u8], qos: QoS) -> PublishPacket {
+    pub(crate) fn publication(&mut self, topic: &str, payload: &'static [u8], qos: QoS) -> PublishPacket {
         let id = if qos == QoS::AtMostOnce { 0 } else { self.next_id() };
         let publish = if self.level >= 5 {
             PublishPacket::new(topic, payload, qos)
@@ -250,7 +231,7 @@ impl Session {
 
     /// UNSUBSCRIBE from a filter.
     #[must_use]
-    pub fn unsubscription(&mut self, filter: &str) -> UnsubscribePacket {
+    pub(crate) fn unsubscription(&mut self, filter: &str) -> UnsubscribePacket {
         let id = self.next_id();
         let empty = if self.level >= 5 { UnsubscribePacket::new(id) } else { UnsubscribePacket::new_v311(id) };
         empty.add_filter(filter)
@@ -261,12 +242,12 @@ impl Session {
     /// # Errors
     ///
     /// As [`send_raw`](Self::send_raw).
-    pub async fn ping(&mut self, deadline: Instant) -> io::Result<()> {
+    pub(crate) async fn ping(&mut self, deadline: Instant) -> io::Result<()> {
         self.send(&PingReqPacket::default(), deadline).await
     }
 
     /// Says goodbye, so that nobody takes the end for a failure.
-    pub async fn leave(mut self) {
+    pub(crate) async fn leave(mut self) {
         /// It is over either way.
         const PATIENCE: Duration = Duration::from_millis(200);
         let deadline = Instant::now() + PATIENCE;
@@ -276,7 +257,7 @@ impl Session {
     }
 
     /// Says goodbye, and that the session is to end with it (MQTT 5, section 3.14.2.2.2).
-    pub async fn leave_for_good(mut self) {
+    pub(crate) async fn leave_for_good(mut self) {
         if self.level >= 5 {
             let goodbye = DisconnectPacket::normal().with_session_expiry_interval(0);
             let _sent = self.send(&goodbye, Instant::now() + Duration::from_millis(200)).await;

@@ -17,8 +17,7 @@ use tokio_tungstenite::{
 const MAX_MESSAGE: usize = 256 * 1024;
 
 /// A WebSocket whose messages are read as one stream of bytes.
-#[allow(missing_debug_implementations, reason = "there is nothing to see of a stream")]
-pub struct WebSocket(WebSocketStream<BoxedStream>);
+pub(crate) struct WebSocket(WebSocketStream<BoxedStream>);
 
 impl WebSocket {
     pub(super) async fn connect(target: &Target, stream: BoxedStream) -> Result<Self, DialError> {
