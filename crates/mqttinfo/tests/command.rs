@@ -34,7 +34,7 @@ impl World {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::cargo_bin("mqttinfo").unwrap();
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("mqttinfo"));
         for name in ["ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy", "MQTTINFO_PASSWORD", "CLICOLOR_FORCE"] {
             command.env_remove(name);
         }
