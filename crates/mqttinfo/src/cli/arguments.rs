@@ -35,7 +35,8 @@ Examples:
   mqttinfo localhost
   mqttinfo mqtts://broker.example wss://broker.example:8084/mqtt
   mqttinfo -u pump-7 --password-file password.txt broker.example
-  mqttinfo --targets brokers.txt --output scan.json && mqttinfo report scan.json --html scan.html
+  mqttinfo --targets brokers.txt --output scan.json
+  mqttinfo report scan.json --html scan.html
   mqttinfo --fail-on medium --junit mqttinfo.xml staging.example
 
 A target is host, host:port or a URL: mqtt, mqtts, ws, wss. The environment variables ALL_PROXY and NO_PROXY are heeded.

@@ -156,7 +156,7 @@ const RULES: [Rule; 6] = [
         id: "qos-3",
         what: "QoS 3, which does not exist",
         oddities: &[(Oddity::PublishQos3, "in a message"), (Oddity::SubscribeQos3, "in a subscription")],
-        reference: ["[MQTT-3.3.1-4], [MQTT-3-8.3-4]", "[MQTT-3.3.1-4], section 3.8.3.1"],
+        reference: ["[MQTT-3.3.1-4], [MQTT-3.8.3-4]", "[MQTT-3.3.1-4], section 3.8.3.1"],
     },
     Rule {
         id: "invalid-filter",

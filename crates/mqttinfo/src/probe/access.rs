@@ -138,7 +138,7 @@ impl Prober<'_> {
                 Some(PacketType::Publish) => {
                     let passed_over = frame.body_len - frame.body.len();
                     let Some(Packet::Publish(message)) = frame.packet(level.byte()) else { continue };
-                    if self.is_own(&message.topic_name) {
+                    if Self::is_own(&message.topic_name) {
                         continue;
                     }
                     let len = (message.payload.len() + passed_over) as u64;
