@@ -18,6 +18,9 @@ const MOST: u64 = 20_000;
 /// Topics below `$SYS` that go into a report, besides those that name a version.
 const MOST_SYS: usize = 200;
 
+/// Of those that name a version, more for which there is room.
+const MOST_VERSIONS: usize = 20;
+
 pub(super) fn probes<'p>(prober: &'p Prober<'_>, level: Level, who: Who, seen: &LevelReport) -> Vec<Probe<'p>> {
     let qos = match seen.limits.as_ref().map_or(2, |limits| limits.maximum_qos) {
         0 => QoS::AtMostOnce,
@@ -147,7 +150,8 @@ impl Prober<'_> {
                     heard.reading.retained += u64::from(message.retain);
                     if message.topic_name.starts_with("$SYS/") {
                         let text = version_text(&message.topic_name, &message.payload);
-                        if heard.sys.len() < MOST_SYS || text.is_some() {
+                        let room = if text.is_some() { MOST_SYS + MOST_VERSIONS } else { MOST_SYS };
+                        if heard.sys.len() < room {
                             heard.sys.insert(message.topic_name.clone(), text);
                         }
                     } else {
