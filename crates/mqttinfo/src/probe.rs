@@ -235,3 +235,18 @@ async fn wait_for(session: &mut Session, level: Level, kind: PacketType, deadlin
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_of_looks_are_told_from_others_below_sys_too() {
+        for own in ["mqttinfo/abc/write", "$SYS/mqttinfo/abc/write"] {
+            assert!(Prober::is_own(own), "{own}");
+        }
+        for foreign in ["mqttinfo", "plant/mqttinfo/x", "$SYS/broker/version", "other/$SYS/mqttinfo/x"] {
+            assert!(!Prober::is_own(foreign), "{foreign}");
+        }
+    }
+}

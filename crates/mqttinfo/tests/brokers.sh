@@ -1,129 +1,243 @@
 #!/usr/bin/env bash
-# Looks at the real brokers that are installed, besides mosquitto, and checks that each is taken for what it is.
+# Looks with mqttinfo at real brokers other than mosquitto, and says what each is taken for.
 #
-#   crates/mqttinfo/tests/brokers.sh              with what is there
-#   crates/mqttinfo/tests/brokers.sh --install    fetches RabbitMQ, Aedes, amqtt and rumqttd first, into $BROKERS
+#   bash crates/mqttinfo/tests/brokers.sh              those whose tools are there; the others are listed as not tried
+#   bash crates/mqttinfo/tests/brokers.sh --install    first gets them from apt, npm, PyPI and crates.io
+#   bash crates/mqttinfo/tests/brokers.sh --show       prints all that mqttinfo says of each, too
 #
-# BROKERS is the folder of those that are no system packages, target/brokers unless set. The last lines say which were
-# tried. It fails if one that was tried does not start, or is taken for another.
+# MQTTINFO         the program to look with; built by cargo unless given
+# MQTTINFO_TOOLS   a folder in which Aedes, amqtt and rumqttd are kept and looked for; with --install and without it,
+#                  they go to a temporary folder
+#
+# It fails when a broker of a known product is taken for another, or one of an unknown product for a known one.
+# Everything listens on 127.0.0.1, runs from a temporary folder, and is stopped at the end.
 set -uo pipefail
-cd "$(dirname "$0")/../../.."
-brokers=${BROKERS:-$PWD/target/brokers}
-folder=$(mktemp -d)
-started=()
-table=("broker|version|taken for|confidence")
-failures=0
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../../.." && pwd)
 
-cleanup() {
-    for one in "${started[@]}"; do
-        # The whole group: RabbitMQ is a shell that starts others.
-        kill -- "-$one" 2>/dev/null
-    done
-    sleep 0.5
-    for one in "${started[@]}"; do
-        kill -9 -- "-$one" 2>/dev/null
-    done
-    rm -rf "$folder"
-}
-trap cleanup EXIT
+install="" show=""
+for argument in "$@"; do
+    case $argument in
+        --install) install=yes ;;
+        --show) show=yes ;;
+        *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" >&2; exit 2 ;;
+    esac
+done
 
-install_brokers() {
-    mkdir -p "$brokers"
-    if ! command -v rabbitmq-server >/dev/null; then
-        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends rabbitmq-server
+# What is known with less is not taken for anything.
+readonly SURE=50
+# Seconds: to start, to look, to install.
+readonly START=60 LOOK=60 INSTALL=900
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/mqttinfo-brokers.XXXXXX")
+chmod 755 "$work"
+tools=${MQTTINFO_TOOLS:-$work/tools}
+mkdir -p "$tools"
+process="" after=""
+table="$work/table"
+failed=0
+
+# Each broker leads a process group of its own, so that its children end with it.
+stop() {
+    if [ -n "$process" ]; then
+        kill -TERM -- "-$process" 2>/dev/null
+        for _ in $(seq 50); do
+            kill -0 -- "-$process" 2>/dev/null || break
+            sleep 0.1
+        done
+        kill -KILL -- "-$process" 2>/dev/null
+        wait "$process" 2>/dev/null
     fi
-    command -v npm >/dev/null && (mkdir -p "$brokers/aedes" && cd "$brokers/aedes" && npm install --silent aedes@0.51)
-    command -v python3 >/dev/null && python3 -m venv "$brokers/amqtt" && "$brokers/amqtt/bin/pip" install -q amqtt
-    cargo install --quiet --debug --root "$brokers/rumqttd" rumqttd
+    process=""
+    [ -z "$after" ] || $after
+    after=""
+}
+trap 'stop; rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+
+# Starts a broker in a process group of its own. What it says goes to a file that is shown if it does not start.
+start() { # COMMAND...
+    set -m
+    timeout --kill-after=5 $((START + 2 * LOOK)) "$@" >"$work/log" 2>&1 </dev/null &
+    process=$!
+    set +m
 }
 
-free_port() { .ci/free-port; }
+listens() { # PORT
+    (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
 
-# Starts something in a group of its own, and waits until the port takes connections.
-start() { # PORT COMMAND...
-    local port=$1
-    shift
-    setsid "$@" >"$folder/$port.log" 2>&1 </dev/null &
-    started+=($!)
-    # Its end is no news.
-    disown
-    for _ in $(seq 300); do
-        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return
-        kill -0 "${started[-1]}" 2>/dev/null || break
+comes_up() { # PORT
+    local end=$((SECONDS + START))
+    until listens "$1"; do
+        if [ $SECONDS -ge $end ] || ! kill -0 "$process" 2>/dev/null; then
+            tail -n 20 "$work/log" | sed 's/^/    /'
+            return 1
+        fi
         sleep 0.1
     done
-    tail -n 5 "$folder/$port.log"
-    return 1
 }
 
-not_tried() { # NAME REASON
-    table+=("$1|not tried: $2||")
+note() { # BROKER VERSION TRIED TAKEN-FOR CONFIDENCE
+    printf '%s\t%s\t%s\t%s\t%s\n' "$@" >>"$table"
 }
 
-# Looks, and compares.
-look() { # NAME VERSION PORT
-    local taken
-    taken=$(timeout 60 "$mqttinfo" --json --intrusive "127.0.0.1:$3" | jq_first)
-    table+=("$1|$2|$taken")
-    if [ "${taken%%|*}" != "$1" ]; then
-        failures=$((failures + 1))
-        table+=("|^ should be taken for $1||")
+# A free port that was not given out before: what will listen on the last one may not have begun. Below those that the
+# kernel gives to connections.
+given=" "
+free_port() {
+    while :; do
+        port=$((20000 + RANDOM % 12000))
+        case $given in *" $port "*) continue ;; esac
+        listens "$port" || break
+    done
+    given+="$port "
+}
+
+# Looks at a broker that has been started. The product is a name in fingerprints.toml; - for one that is not there.
+look() { # BROKER VERSION PRODUCT PORT
+    local line name percent verdict
+    echo "=== $1 $2 (after $SECONDS s)"
+    # One that has ended was not what has been looked at: another program may have taken the port.
+    if ! comes_up "$4" || ! line=$(timeout $LOOK "$mqttinfo" --json --intrusive "127.0.0.1:$4") ||
+        ! kill -0 "$process" 2>/dev/null; then
+        if [ "$try" -lt 3 ] && grep -qiE 'eaddrinuse|in use' "$work/log"; then
+            again=yes
+        else
+            note "$1" "$2" "WRONG: does not start" "" ""
+            failed=1
+        fi
+        stop
+        return
     fi
+    [ -z "$show" ] || NO_COLOR=1 timeout $LOOK "$mqttinfo" --intrusive "127.0.0.1:$4"
+    stop
+    # Products come most likely first. The names are those of fingerprints.toml, and need no unquoting.
+    name=$(sed -n 's/.*"products":\[{"product":"\([^"]*\)".*/\1/p' <<<"$line")
+    percent=$(sed -n 's/.*"products":\[{[^[]*"confidence":\([0-9.]*\).*/\1/p' <<<"$line")
+    percent=$(awk -v part="${percent:-0}" 'BEGIN { printf "%d", part * 100 + 0.5 }')
+    if ! grep -q '"outcome":{"kind":"broker"}' <<<"$line"; then
+        verdict="yes, WRONG: not seen as a broker"
+    elif [ "$3" = - ] && [ "$percent" -ge $SURE ]; then
+        verdict="yes, WRONG: nothing is known of it"
+    elif [ "$3" != - ] && [ "$name" != "$3" ]; then
+        verdict="yes, WRONG: it is $3"
+    elif [ "$3" != - ] && [ "$percent" -lt $SURE ]; then
+        verdict="yes, WRONG: not sure enough"
+    else
+        verdict="yes"
+    fi
+    [ "$verdict" = yes ] || failed=1
+    if [ "$3" = - ] && [ "$percent" -lt $SURE ]; then name="nothing (${name:-no guess})"; fi
+    note "$1" "$2" "$verdict" "${name:-nothing}" "$percent %"
 }
 
-jq_first() {
-    python3 -c '
-import json, sys
-report = json.loads(sys.stdin.readline() or "{}")
-products = report.get("products") or [{"product": "nothing known", "confidence": 0}]
-print("{product}|{confidence:.2f}".format(**products[0]))'
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
+# RabbitMQ with its MQTT plugin: the scripts behind Debian's wrapper, which would change to the system's user and folder.
 rabbitmq() {
-    command -v rabbitmq-server >/dev/null || { not_tried RabbitMQ "rabbitmq-server is not installed"; return; }
-    local port amqp dist epmd version
-    port=$(free_port) amqp=$(free_port) dist=$(free_port) epmd=$(free_port)
-    mkdir -p "$folder/rabbitmq"
-    printf 'listeners.tcp.default = 127.0.0.1:%s\nmqtt.listeners.tcp.default = 127.0.0.1:%s\nmqtt.allow_anonymous = true\n' \
-        "$amqp" "$port" >"$folder/rabbitmq/rabbitmq.conf"
-    echo '[rabbitmq_mqtt].' >"$folder/rabbitmq/plugins"
+    local folder="$work/rabbitmq" scripts=/usr/lib/rabbitmq/bin version="" mqtt amqp dist names
+    if [ ! -x $scripts/rabbitmq-server ] && [ -n "$install" ] && command -v apt-get >/dev/null; then
+        # The package would start a service: nothing may, while it is put in place.
+        local policy=/usr/sbin/policy-rc.d made=""
+        if [ ! -e $policy ] && printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null; then
+            made=yes
+            as_root chmod +x $policy
+        fi
+        as_root timeout $INSTALL apt-get update -qq
+        as_root env DEBIAN_FRONTEND=noninteractive timeout $INSTALL \
+            apt-get install -y -qq --no-install-recommends rabbitmq-server >"$work/install" 2>&1 || tail "$work/install"
+        [ -z "$made" ] || as_root rm -f $policy
+    fi
+    if [ ! -x $scripts/rabbitmq-server ]; then
+        note RabbitMQ "" "no: rabbitmq-server is not installed" "" ""
+        return
+    fi
     version=$(dpkg-query -W -f '${Version}' rabbitmq-server 2>/dev/null)
-    # The system's wrapper changes the user and reads the system's settings.
-    start "$port" env HOME="$folder/rabbitmq" RABBITMQ_NODENAME="mqttinfo$port@localhost" \
+    free_port; mqtt=$port
+    free_port; amqp=$port
+    free_port; dist=$port
+    free_port; names=$port
+    mkdir -p "$folder"
+    printf '[rabbitmq_mqtt].\n' >"$folder/plugins"
+    cat >"$folder/rabbitmq.conf" <<EOF
+listeners.tcp.default = 127.0.0.1:$amqp
+mqtt.listeners.tcp.default = 127.0.0.1:$mqtt
+mqtt.allow_anonymous = true
+EOF
+    rabbitmq_names=$names
+    rm -rf "$folder/data"
+    after=stop_epmd
+    start env HOME="$folder" RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_NODENAME="mqttinfo$mqtt@localhost" \
         RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_NODE_PORT="$amqp" RABBITMQ_DIST_PORT="$dist" \
-        ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT="$epmd" RABBITMQ_CONF_ENV_FILE=/dev/null \
-        RABBITMQ_CONFIG_FILE="$folder/rabbitmq/rabbitmq.conf" RABBITMQ_ENABLED_PLUGINS_FILE="$folder/rabbitmq/plugins" \
-        RABBITMQ_MNESIA_BASE="$folder/rabbitmq/data" RABBITMQ_LOG_BASE="$folder/rabbitmq/log" RABBITMQ_LOGS=- \
-        RABBITMQ_PID_FILE="$folder/rabbitmq/pid" /usr/lib/rabbitmq/bin/rabbitmq-server ||
-        { failures=$((failures + 1)); table+=("RabbitMQ|$version|does not start|"); return; }
-    look RabbitMQ "$version" "$port"
-    # It leaves the daemon of Erlang behind, which is no member of its group.
-    ERL_EPMD_PORT="$epmd" epmd -kill >/dev/null 2>&1 || true
+        RABBITMQ_CONFIG_FILE="$folder/rabbitmq.conf" RABBITMQ_ENABLED_PLUGINS_FILE="$folder/plugins" \
+        RABBITMQ_MNESIA_BASE="$folder/data" RABBITMQ_LOG_BASE="$folder/log" RABBITMQ_LOGS=- \
+        RABBITMQ_PID_FILE="$folder/pid" ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT="$names" \
+        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1}" $scripts/rabbitmq-server
+    look RabbitMQ "${version:-?}" RabbitMQ "$mqtt"
 }
 
+# Erlang's name server of that port outlives the node; no other node knows of it.
+stop_epmd() {
+    local end=$((SECONDS + 10))
+    until ERL_EPMD_PORT=$rabbitmq_names timeout 5 epmd -kill >/dev/null 2>&1; do
+        if ! listens "$rabbitmq_names" || [ $SECONDS -ge $end ]; then break; fi
+        sleep 0.5
+    done
+}
+
+# Aedes has no command: ten lines make it a broker.
 aedes() {
-    local package="$brokers/aedes/node_modules/aedes/package.json" port version
-    command -v node >/dev/null && [ -f "$package" ] || { not_tried Aedes "no node, or no $brokers/aedes"; return; }
-    port=$(free_port)
-    version=$(node -p "require('$package').version")
-    cat >"$brokers/aedes/broker.mjs" <<'END'
-import * as aedes from 'aedes'
+    local folder="$tools/aedes" version
+    if ! command -v node >/dev/null; then
+        note Aedes "" "no: node is not installed" "" ""
+        return
+    fi
+    if [ ! -d "$folder/node_modules/aedes" ] && [ -n "$install" ] && command -v npm >/dev/null; then
+        mkdir -p "$folder"
+        (cd "$folder" && echo '{"private": true}' >package.json &&
+            timeout $INSTALL npm install --silent --no-audit --no-fund aedes) || echo "npm install failed"
+    fi
+    if [ ! -d "$folder/node_modules/aedes" ]; then
+        note Aedes "" "no: aedes is not in MQTTINFO_TOOLS" "" ""
+        return
+    fi
+    version=$(sed -n 's/.*"version": *"\([^"]*\)".*/\1/p' "$folder/node_modules/aedes/package.json" | head -n 1)
+    cat >"$folder/broker.mjs" <<'EOF'
+import * as module from 'aedes'
 import net from 'node:net'
-const { Aedes, default: create } = aedes
-const broker = Aedes?.createBroker ? await Aedes.createBroker() : create()
-net.createServer(broker.handle).listen(+process.argv[2], '127.0.0.1')
-END
-    start "$port" node "$brokers/aedes/broker.mjs" "$port" ||
-        { failures=$((failures + 1)); table+=("Aedes|$version|does not start|"); return; }
-    look Aedes "$version" "$port"
+
+// 1.2 is made by createBroker, 0.51 by its class.
+const Aedes = module.Aedes ?? module.default
+const broker = Aedes.createBroker ? await Aedes.createBroker() : new Aedes()
+net.createServer(broker.handle).listen(Number(process.argv[2]), '127.0.0.1')
+EOF
+    free_port
+    start node "$folder/broker.mjs" "$port"
+    look Aedes "$version" Aedes "$port"
 }
 
 amqtt() {
-    [ -x "$brokers/amqtt/bin/amqtt" ] || { not_tried amqtt "no $brokers/amqtt"; return; }
-    local port version
-    port=$(free_port)
-    version=$("$brokers/amqtt/bin/pip" show amqtt | sed -n 's/^Version: //p')
-    cat >"$folder/amqtt.yaml" <<END
+    local python="" version
+    for python in "$tools/amqtt/bin/python" python3 ""; do
+        if [ -n "$python" ] && "$python" -c 'import amqtt' 2>/dev/null; then break; fi
+    done
+    if [ -z "$python" ] && [ -n "$install" ] && command -v python3 >/dev/null; then
+        python="$tools/amqtt/bin/python"
+        timeout $INSTALL python3 -m venv "$tools/amqtt" &&
+            timeout $INSTALL "$python" -m pip install --quiet --disable-pip-version-check amqtt &&
+            "$python" -c 'import amqtt' || python=""
+    fi
+    if [ -z "$python" ]; then
+        note aMQTT "" "no: python3 has no module amqtt" "" ""
+        return
+    fi
+    version=$("$python" -c 'import importlib.metadata as it; print(it.version("amqtt"))')
+    free_port
+    # The defaults of its own default_broker.yaml but for where it listens.
+    cat >"$work/amqtt.yaml" <<EOF
 listeners:
   default:
     type: tcp
@@ -132,53 +246,89 @@ plugins:
   amqtt.plugins.authentication.AnonymousAuthPlugin:
     allow_anonymous: true
   amqtt.plugins.sys.broker.BrokerSysPlugin:
-    sys_interval: 1
-END
-    start "$port" "$brokers/amqtt/bin/amqtt" -c "$folder/amqtt.yaml" ||
-        { failures=$((failures + 1)); table+=("amqtt|$version|does not start|"); return; }
-    look amqtt "$version" "$port"
+    sys_interval: 20
+EOF
+    start "$python" -c 'from amqtt.scripts.broker_script import main; main()' -c "$work/amqtt.yaml"
+    look aMQTT "$version" aMQTT "$port"
 }
 
-rumqttd() {
-    local program="$brokers/rumqttd/bin/rumqttd" version level port
-    [ -x "$program" ] || { not_tried rumqttd "no $brokers/rumqttd"; return; }
-    version=$("$program" --version 2>/dev/null | sed 's/.* //')
-    for level in 4 5; do
-        port=$(free_port)
-        cat >"$folder/rumqttd-$level.toml" <<END
+# One listener for each version of MQTT; both are looked at.
+rumqttd_4() { rumqttd 3.1.1; }
+rumqttd_5() { rumqttd 5; }
+
+rumqttd() { # VERSION-OF-MQTT
+    local program="" version four five part
+    for program in "$tools/bin/rumqttd" "$(command -v rumqttd)" ""; do
+        if [ -n "$program" ] && [ -x "$program" ]; then break; fi
+    done
+    if [ -z "$program" ] && [ -n "$install" ] && command -v cargo >/dev/null; then
+        # Minutes of compiling.
+        (cd "$work" && timeout $INSTALL cargo install --quiet --debug --root "$tools" \
+            --target-dir "$work/rumqttd-target" rumqttd) && program="$tools/bin/rumqttd"
+        rm -rf "$work/rumqttd-target"
+    fi
+    if [ -z "$program" ]; then
+        note "rumqttd ($1)" "" "no: rumqttd is not installed" "" ""
+        return
+    fi
+    version=$("$program" --version | awk '{ print $NF }')
+    free_port; four=$port
+    free_port; five=$port
+    cat >"$work/rumqttd.toml" <<EOF
 id = 0
 [router]
-id = 0
-max_connections = 1000
+max_connections = 10010
 max_outgoing_packet_count = 200
 max_segment_size = 104857600
 max_segment_count = 10
-[v$level.1]
-name = "v$level-1"
-listen = "127.0.0.1:$port"
+EOF
+    for part in v4:$four v5:$five; do
+        cat >>"$work/rumqttd.toml" <<EOF
+[${part%:*}.1]
+name = "${part%:*}"
+listen = "127.0.0.1:${part#*:}"
 next_connection_delay_ms = 1
-[v$level.1.connections]
+[${part%:*}.1.connections]
 connection_timeout_ms = 60000
 max_payload_size = 20480
 max_inflight_count = 100
 dynamic_filters = true
-END
-        start "$port" "$program" -c "$folder/rumqttd-$level.toml" ||
-            { failures=$((failures + 1)); table+=("rumqttd|$version, level $level|does not start|"); return; }
-        look rumqttd "$version, level $level" "$port"
+EOF
     done
+    start "$program" -q -c "$work/rumqttd.toml"
+    if [ "$1" = 5 ]; then port=$five; else port=$four; fi
+    look "rumqttd ($1)" "$version" rumqttd "$port"
 }
 
-[ "${1:-}" != --install ] || install_brokers
-cargo build --quiet -p mqttinfo
-mqttinfo=${CARGO_TARGET_DIR:-target}/debug/mqttinfo
-if command -v python3 >/dev/null; then
-    rabbitmq
-    aedes
-    amqtt
-    rumqttd
+if [ -n "${MQTTINFO:-}" ]; then
+    mqttinfo=$MQTTINFO
 else
-    not_tried "all" "python3, which reads the reports, is not installed"
+    (cd "$root" && cargo build --quiet -p mqttinfo) || exit 1
+    mqttinfo=${CARGO_TARGET_DIR:-$root/target}/debug/mqttinfo
 fi
-printf '%s\n' "${table[@]}" | awk -F '|' '{ printf "%-10s %-42s %-16s %s\n", $1, $2, $3, $4 }'
-[ "$failures" = 0 ]
+[ -x "$mqttinfo" ] || { echo "$mqttinfo is not there" >&2; exit 1; }
+
+for broker in rabbitmq aedes amqtt rumqttd_4 rumqttd_5; do
+    for try in 1 2 3; do
+        again=""
+        $broker
+        [ -n "$again" ] || break
+    done
+done
+
+echo
+{
+    printf 'broker\tversion\ttried\ttaken for\tconfidence\n'
+    cat "$table"
+} | awk -F '\t' '
+    { for (i = 1; i <= NF; i++) { cell[NR, i] = $i; if (length($i) > width[i]) width[i] = length($i) } }
+    END {
+        for (row = 1; row <= NR; row++) {
+            line = ""
+            for (i = 1; i <= 5; i++) line = line sprintf("%-*s  ", width[i], cell[row, i])
+            sub(/ +$/, "", line)
+            print line
+        }
+    }'
+echo "($SECONDS s)"
+exit $failed

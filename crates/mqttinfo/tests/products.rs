@@ -1,4 +1,4 @@
-//! The fourteen products of which marks are known, each played by a server that answers as it does: it is named, and none is
+//! The products of which marks are known, each played by a server that answers as it does: it is named, and none is
 //! taken for another.
 #![allow(
     clippy::unwrap_used,
@@ -16,7 +16,11 @@ use kit::{
     scripted::{Does, Product},
     tls_front,
 };
-use mqttinfo::{Target, examine, report::Report};
+use mqttinfo::{
+    Target, examine,
+    report::{Reaction, Report, Severity},
+};
+use std::time::Duration;
 use tempfile::TempDir;
 
 const fn product() -> Product {
@@ -105,6 +109,17 @@ async fn rumqttd() {
     };
     let report = look_at_product(four).await;
     assert_eq!(report.products.first().map(|first| first.product.as_str()), Some("rumqttd"), "{:#?}", report.products);
+    // What 0.20 answers to an empty client id.
+    let newer = Product {
+        level_3: Does::Closes,
+        level_4: Does::Closes,
+        level_5: Ok("<id> 221000"),
+        assigned_id: "rumqtt-547cbfffdbf2498b83403537f7001cc7",
+        a_plus: Does::Takes,
+        sys: Does::Closes,
+        ..product()
+    };
+    is("rumqttd", newer).await;
 }
 
 #[tokio::test]
@@ -163,6 +178,50 @@ async fn vernemq() {
 async fn rabbitmq() {
     let rabbitmq = Product { level_5: Ok("1100000000 2401 220010 2701000000 2a00"), ..product() };
     is("RabbitMQ", rabbitmq).await;
+}
+
+#[tokio::test]
+async fn rabbitmq_before_mqtt_5() {
+    let rabbitmq = Product {
+        level_5: Err(Does::Closes),
+        a_plus: Does::Takes,
+        second_connect: Some(Does::Says("20020000")),
+        qos2_as_1: true,
+        takeover: Some(Duration::from_millis(50)),
+        ..product()
+    };
+    let report = is("RabbitMQ", rabbitmq).await;
+    assert_eq!(report.products[0].version.as_deref(), Some("before 3.13"));
+    let seen = report.mqtt_3_1_1.as_ref().unwrap();
+    // It answers a PINGREQ of the first connection before it ends it.
+    assert_eq!(seen.takeover.as_ref().unwrap().by_like, Reaction::Closed);
+    assert_eq!(seen.flows.as_ref().unwrap().qos2_in, Reaction::Accepted { by: "PUBACK".into() });
+    let found = report.findings.iter().find(|finding| finding.id == "qos-2").unwrap();
+    assert_eq!(found.severity, Severity::Low, "{found:?}");
+}
+
+#[tokio::test]
+async fn amqtt() {
+    let amqtt = Product {
+        level_3: Does::Closes,
+        level_5: Err(Does::Says("")),
+        level_6: Does::Says(""),
+        a_plus: Does::Says("90037f0180"),
+        malformed: Does::Takes,
+        second_connect: Some(Does::Says("")),
+        sys_topics: &[("$SYS/broker/version", "aMQTT version 0.12.1"), ("$SYS/broker/cpu/percent", "1.0")],
+        unasked: Some(("$SYS/broker/version", "aMQTT version 0.12.1")),
+        takeover: Some(Duration::ZERO),
+        ..product()
+    };
+    let report = is("aMQTT", amqtt).await;
+    assert_eq!(report.products[0].version.as_deref(), Some("0.12.1"));
+    let seen = report.mqtt_3_1_1.as_ref().unwrap();
+    // A message that comes to the first connection does not say that it stays.
+    assert_eq!(seen.takeover.as_ref().unwrap().by_like, Reaction::Closed);
+    let reading = &seen.stranger.as_ref().unwrap().read;
+    assert_eq!((reading["#"].messages, reading["#"].retained), (0, 0), "$SYS is not what is sent here");
+    assert_eq!(reading["$SYS/#"].messages, 3);
 }
 
 #[tokio::test]

@@ -113,8 +113,9 @@ const fn rights(maker: Maker) -> &'static str {
              `topic readwrite plant/7/#`. Lines before the first `user` are for strangers."
         }
         Maker::RabbitMq => {
-            "Give each user its topics: `rabbitmqctl set_topic_permissions -p / USER amq.topic '^plant\\.7\\.' \
-             '^plant\\.7\\.'`, and let strangers not use a user with rights."
+            // No backslash: it would be shown as two, and the command would mean something else.
+            "Give each user its topics: `rabbitmqctl set_topic_permissions -p / USER amq.topic '^plant[.]7[.]' \
+             '^plant[.]7[.]'`, and let strangers not use a user with rights."
         }
         Maker::Emqx => {
             "End acl.conf with `{deny, all}.` and allow before it what each client needs, and set \

@@ -113,6 +113,10 @@ fn assigned_id(level: Level, answer: &Answer) -> Option<Draft> {
 fn flow(id: &'static str, qos: u8, reaction: &Reaction, reference: &'static str) -> Option<Draft> {
     let said = reaction_text(reaction);
     let draft = match reaction {
+        Reaction::Accepted { by } if qos == 2 && by.starts_with("PUBACK") => {
+            Draft::new(id, Severity::Low, "Messages of QoS 2 are acknowledged as if they were of QoS 1.")
+                .remedy(Remedy::Maker)
+        }
         Reaction::Accepted { .. } => {
             Draft::new(id, Severity::Good, format!("Messages of QoS {qos} are acknowledged as they should be."))
         }
@@ -220,8 +224,16 @@ impl Rule {
             () => (Severity::Low, "ignores"),
         };
         let [older, newer] = self.reference;
+        // U+0000 is UTF-8, and forbidden all the same.
+        let only_null =
+            !tried.iter().any(|(reaction, oddity, _)| !reaction.is_refusal() && *oddity != Oddity::Utf8Null);
+        let what = match severity {
+            Severity::Good => self.what,
+            _ if self.id == "ill-formed-utf8" && only_null => "text with the character U+0000",
+            _ => self.what,
+        };
         Some(
-            Draft::new(self.id, severity, format!("The broker {verb} {}.", self.what))
+            Draft::new(self.id, severity, format!("The broker {verb} {what}."))
                 .detail(detail(&tried))
                 .remedy(Remedy::Maker)
                 .reference(if level == Level::V5 { newer } else { older }),

@@ -167,6 +167,9 @@ fn table() -> Vec<(Report, &'static str, Severity)> {
         (stranger_reads("+/#", suback(), 0, 0), "read-every-level", Medium),
         (stranger_reads("+/#", closed(), 0, 0), "read-every-level", Good),
         (stranger_reads("$share/mqttinfo/#", suback(), 1, 0), "read-shared", High),
+        (stranger_reads("$share/mqttinfo/#", suback(), 0, 0), "read-shared", Medium),
+        (three(|seen| seen.stranger = Some(reads("$share/mqttinfo/#", reading(suback(), 0, 0)))), "read-shared", Note),
+        (three(|seen| seen.stranger = Some(reads("$share/mqttinfo/#", reading(suback(), 1, 0)))), "read-shared", High),
         (stranger_reads("$share/mqttinfo/#", refused("SUBACK 0x9e"), 0, 0), "read-shared", Good),
         (stranger_reads("$SYS/#", suback(), 40, 40), "read-sys", Low),
         (stranger_reads("$SYS/#", suback(), 0, 0), "read-sys", Note),
@@ -241,6 +244,8 @@ fn table() -> Vec<(Report, &'static str, Severity)> {
         (flows(|it| it.qos2_in = refused("DISCONNECT 0x9b")), "qos-2", Note),
         (flows(|it| it.qos2_in = closed()), "qos-2", Note),
         (flows(|it| it.qos2_in = Reaction::Ignored), "qos-2", Low),
+        (flows(|it| it.qos2_in = accepted("PUBACK")), "qos-2", Low),
+        (flows(|it| it.qos1_in = accepted("PUBACK")), "qos-1", Good),
         (flows(|_| ()), "qos-delivery", Good),
         (flows(|it| it.qos_out = Some(1)), "qos-delivery", Note),
         (flows(|it| it.qos_out = None), "qos-delivery", Low),
@@ -395,6 +400,18 @@ fn the_remedy_is_that_of_the_product() {
 }
 
 #[test]
+fn commands_that_are_advised_have_nothing_that_is_shown_escaped() {
+    for product in ["mosquitto", "RabbitMQ", "EMQX", "HiveMQ", "other"] {
+        let mut report = stranger_reads("#", accepted("SUBACK 0x00"), 1, 1);
+        let (product, evidence) = (product.to_owned(), Vec::new());
+        report.products = vec![ProductGuess { product, version: None, confidence: 0.9, evidence }];
+        for remedy in judge(&report).iter().filter_map(|finding| finding.remedy.as_ref()) {
+            assert_eq!(crate::output::printable(remedy), remedy.as_str());
+        }
+    }
+}
+
+#[test]
 fn a_name_with_a_star_is_for_one_label() {
     let verdict = |host: &str, name: &str| {
         let mut report = shows(|certificate| certificate.names = vec!["other.example".into(), name.into()]);
@@ -468,4 +485,16 @@ fn the_page_lists_the_catalogue() {
         .map(|rule| format!("| `{}` | {} | {} |", rule.id, rule.summary, rule.severity.name()))
         .collect();
     assert_eq!(rows, expected, "as it should be:\n{}", expected.join("\n"));
+}
+
+#[test]
+fn the_character_zero_alone_is_not_called_ill_formed() {
+    let title = |truncated| {
+        let mut report = odd(Oddity::Utf8Truncated, truncated);
+        let seen = report.mqtt_3_1_1.as_mut().unwrap();
+        seen.oddities.insert(Oddity::Utf8Null, accepted("SUBACK 0x00"));
+        find(&judge(&report), "ill-formed-utf8").title.clone()
+    };
+    assert_eq!(title(Reaction::Closed), "The broker takes text with the character U+0000.", "as rumqttd does");
+    assert_eq!(title(accepted("SUBACK 0x00")), "The broker takes text that is no UTF-8.");
 }

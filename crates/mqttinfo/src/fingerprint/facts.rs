@@ -105,9 +105,6 @@ impl Facts {
         if let Some(flows) = &seen.flows {
             self.add_reaction(format!("qos1.{level}"), &flows.qos1_in);
             self.add_reaction(format!("qos2.{level}"), &flows.qos2_in);
-            if let Some(qos) = flows.qos_out {
-                self.add(format!("qos_out.{level}"), qos.to_string());
-            }
         }
         // Defaults show in what a stranger may do; a user's rights are the operator's choice.
         if let Some(access) = &seen.stranger {
@@ -231,7 +228,7 @@ pub(super) fn is_name(name: &str) -> bool {
                 || u8::from_str_radix(rest, 16).is_ok_and(|id| PROPERTIES.contains(&id))
         };
         match name {
-            "level" | "empty_id" | "assigned_id" | "qos1" | "qos2" | "qos_out" | "write" | "write_sys" => true,
+            "level" | "empty_id" | "assigned_id" | "qos1" | "qos2" | "write" | "write_sys" => true,
             "read.#" | "read.+/#" | "read.$SYS/#" | "read.$share/mqttinfo/#" => true,
             name if name.starts_with("oddity.") => Oddity::ALL.iter().any(|it| name == format!("oddity.{}", it.name())),
             _ => {

@@ -60,7 +60,7 @@ fn mosquitto(before: &str, after: &str) -> Report {
 
 const ALL_AVAILABLE: &str = "2501 2801 2901 2a01";
 
-/// The table of issue 4: product, version and what it shows, byte for byte.
+/// The table of issue 4 and what was seen since: product, version and what it shows, byte for byte.
 fn table() -> Vec<(&'static str, Option<&'static str>, Report)> {
     let mut table = Vec::new();
     let mut add = |name, version, report| table.push((name, version, report));
@@ -107,31 +107,6 @@ fn table() -> Vec<(&'static str, Option<&'static str>, Report)> {
     let rabbit = "24 01 22 0010 27 01000000 2a 00 11 00000000";
     add("RabbitMQ", None, assigning(broker(rabbit), rabbit, "Nq3x_0-aBcDeFgHiJkLmNo", ""));
 
-    // 3.10.8, as seen: without MQTT 5.
-    let mut report = crate::sample::report();
-    report.mqtt_3_1 = Some(connack_3(0));
-    report.mqtt_3_1_1 = Some(level(connack_3(0)));
-    report.mqtt_5 = Some(level(Answer::Closed));
-    report.unknown_level = Some(Answer::Closed);
-    four(&mut report).flows = Some(Flows { qos_out: Some(1), ..flows("PUBACK") });
-    for (oddity, by) in [(Oddity::InvalidFilter, "SUBACK 0x00"), (Oddity::SecondConnect, "CONNACK 0x00")] {
-        four(&mut report).oddities.insert(oddity, accepted(by));
-    }
-    four(&mut report).oddities.insert(Oddity::EmptyIdWithoutCleanSession, refused("CONNACK 0x02"));
-    add("RabbitMQ", Some("before 3.13"), report);
-
-    // 0.12.1, as seen.
-    let mut report = crate::sample::report();
-    report.mqtt_3_1_1 = Some(level(connack_3(0)));
-    report.mqtt_5 = Some(level(Answer::Silent));
-    report.unknown_level = Some(Answer::Silent);
-    for (oddity, by) in [(Oddity::SubscribeQos3, "SUBACK 0x03"), (Oddity::ReservedFlags, "SUBACK 0x00")] {
-        four(&mut report).oddities.insert(oddity, accepted(by));
-    }
-    four(&mut report).oddities.insert(Oddity::SecondConnect, Reaction::Ignored);
-    sys(&mut report, "$SYS/broker/cpu/percent", None);
-    add("amqtt", None, report);
-
     let nano = "2a01 2901 2801";
     add("NanoMQ", None, assigning(broker(&format!("{nano} 21 0014 22 000a")), nano, "nanomq-0badcafe", "21 0014"));
 
@@ -153,6 +128,103 @@ fn table() -> Vec<(&'static str, Option<&'static str>, Report)> {
     report.mqtt_3_1 = Some(Answer::Closed);
     report.tls = Some(TlsReport { chain: vec![certificate("*.iot.eu-west-1.amazonaws.com")], ..TlsReport::default() });
     add("AWS IoT", None, report);
+    table.extend(seen());
+    table
+}
+
+/// What an open broker that lets in by MQTT 3.1.1 does, and nothing else.
+fn three(level_3: Answer, level_5: Answer, level_6: Answer, oddities: &[(Oddity, Reaction)]) -> Report {
+    let mut report = report();
+    report.mqtt_3_1 = Some(level_3);
+    report.mqtt_3_1_1 = Some(level(connack_3(0)));
+    report.mqtt_5 = Some(level(level_5));
+    report.unknown_level = Some(level_6);
+    four(&mut report).oddities.extend(oddities.iter().cloned());
+    four(&mut report).empty_id = Some(connack_3(0));
+    report
+}
+
+/// Brokers as `tests/brokers.sh` saw them, without what only `--intrusive` shows.
+fn seen() -> Vec<(&'static str, Option<&'static str>, Report)> {
+    use Oddity::*;
+    let mut table = Vec::new();
+    let suback = || accepted("SUBACK 0x00");
+    let utf8 = [Utf8Truncated, Utf8Overlong, Utf8Surrogate];
+
+    // RabbitMQ 3.10.8 of Debian 12.
+    let mut oddities = vec![
+        (PublishQos3, Reaction::Closed),
+        (SubscribeQos3, Reaction::Closed),
+        (InvalidFilter, suback()),
+        (Utf8Null, suback()),
+        (ReservedFlags, Reaction::Closed),
+        (SecondConnect, accepted("CONNACK 0x00")),
+        (EmptyIdWithoutCleanSession, refused("CONNACK 0x02")),
+    ];
+    oddities.extend(utf8.map(|oddity| (oddity, suback())));
+    let mut rabbit = three(connack_3(0), Answer::Closed, Answer::Closed, &oddities);
+    read(four(&mut rabbit), "$SYS/#", suback());
+    four(&mut rabbit).flows =
+        Some(Flows { qos1_in: accepted("PUBACK"), qos2_in: accepted("PUBACK"), qos_out: Some(1) });
+    table.push(("RabbitMQ", Some("before 3.13"), rabbit));
+
+    // rumqttd 0.20.0, its listener for MQTT 3.1.1 and that for MQTT 5.
+    let mut oddities = vec![
+        (PublishQos3, Reaction::Closed),
+        (SubscribeQos3, Reaction::Closed),
+        (InvalidFilter, suback()),
+        (Utf8Null, suback()),
+        (ReservedFlags, suback()),
+        (SecondConnect, Reaction::Ignored),
+    ];
+    oddities.extend(utf8.map(|oddity| (oddity, Reaction::Closed)));
+    let mut rumqttd = three(Answer::Closed, Answer::Closed, Answer::Closed, &oddities);
+    four(&mut rumqttd).oddities.insert(EmptyIdWithoutCleanSession, refused("CONNACK 0x02"));
+    read(four(&mut rumqttd), "$SYS/#", Reaction::Closed);
+    table.push(("rumqttd", None, rumqttd));
+    let mut rumqttd = assigning(broker("22 1000"), "", "rumqtt-547cbfffdbf2498b83403537f7001cc7", "22 1000");
+    rumqttd.mqtt_3_1 = Some(Answer::Closed);
+    four(&mut rumqttd).anonymous = Answer::Closed;
+    rumqttd.unknown_level = Some(Answer::Closed);
+    five(&mut rumqttd).oddities.extend(oddities);
+    read(five(&mut rumqttd), "$SYS/#", Reaction::Closed);
+    table.push(("rumqttd", None, rumqttd));
+
+    // Aedes 1.2.0.
+    let mut oddities = vec![
+        (PublishQos3, Reaction::Closed),
+        (SubscribeQos3, Reaction::Closed),
+        (InvalidFilter, suback()),
+        (Utf8Null, suback()),
+        (ReservedFlags, Reaction::Closed),
+        (SecondConnect, Reaction::Closed),
+        (EmptyIdWithoutCleanSession, accepted("CONNACK 0x00")),
+    ];
+    oddities.extend(utf8.map(|oddity| (oddity, suback())));
+    let level_5 = answer(crate::report::Level::V5, "20020001");
+    let mut aedes = three(connack_3(0), level_5, Answer::Closed, &oddities);
+    read(four(&mut aedes), "$SYS/#", suback());
+    for topic in ["new/clients", "new/subscribes", "disconnect/clients"] {
+        sys(&mut aedes, &format!("$SYS/5729e052-69e7-4f7c-a69c-974f42c5b975/{topic}"), None);
+    }
+    table.push(("Aedes", None, aedes));
+
+    // aMQTT 0.12.1, with its $SYS and without.
+    let mut oddities = vec![
+        (PublishQos3, Reaction::Ignored),
+        (SubscribeQos3, accepted("SUBACK 0x03")),
+        (InvalidFilter, refused("SUBACK 0x80")),
+        (Utf8Null, suback()),
+        (ReservedFlags, suback()),
+        (SecondConnect, Reaction::Ignored),
+        (EmptyIdWithoutCleanSession, refused("CONNACK 0x02")),
+    ];
+    oddities.extend(utf8.map(|oddity| (oddity, suback())));
+    let mut amqtt = three(Answer::Closed, Answer::Silent, Answer::Silent, &oddities);
+    read(four(&mut amqtt), "$SYS/#", suback());
+    table.push(("aMQTT", None, amqtt.clone()));
+    sys(&mut amqtt, "$SYS/broker/version", Some("aMQTT version 0.12.1"));
+    table.push(("aMQTT", Some("0.12.1"), amqtt));
     table
 }
 

@@ -145,10 +145,15 @@ impl Prober<'_> {
                         continue;
                     }
                     let len = (message.payload.len() + passed_over) as u64;
-                    heard.reading.messages += 1;
-                    heard.reading.bytes += len;
-                    heard.reading.retained += u64::from(message.retain);
-                    if message.topic_name.starts_with("$SYS/") {
+                    let of_broker = message.topic_name.starts_with("$SYS/");
+                    // [MQTT-4.7.2-1]: # does not match it. Where it comes all the same, it is nothing that anyone sent.
+                    let counts = !of_broker || filter.starts_with("$SYS/");
+                    if counts {
+                        heard.reading.messages += 1;
+                        heard.reading.bytes += len;
+                        heard.reading.retained += u64::from(message.retain);
+                    }
+                    if of_broker {
                         let text = version_text(&message.topic_name, &message.payload);
                         let room = if text.is_some() { MOST_SYS + MOST_VERSIONS } else { MOST_SYS };
                         if heard.sys.len() < room {
@@ -157,7 +162,9 @@ impl Prober<'_> {
                     } else {
                         heard.payloads.count(&message.payload, now);
                     }
-                    topics.insert(message.topic_name, len);
+                    if counts {
+                        topics.insert(message.topic_name, len);
+                    }
                     if heard.reading.messages >= MOST {
                         heard.reading.cut_short = true;
                         heard.reading.reaction = granted.unwrap_or(Reaction::Ignored);

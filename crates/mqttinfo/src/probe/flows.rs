@@ -1,6 +1,6 @@
 //! Whether QoS 1 and 2 work, to the broker and back.
 
-use super::{Probe, Prober, Who, note, reaction_of, wait_for};
+use super::{Probe, Prober, Who, note, reaction_of, wait_for, without_answer};
 use crate::{
     report::{Flows, Level, LevelReport, Reaction},
     session::{Received, Session},
@@ -65,7 +65,19 @@ impl Prober<'_> {
         let id = publish.packet_id.unwrap_or(0);
         let deadline = self.soon();
         session.send(&publish, deadline).await.map_err(|_| Reaction::Closed)?;
-        let received = wait_for(session, level, PacketType::PubRec, deadline).await?;
+        // A broker that knows no QoS 2 and cannot say so may answer as to QoS 1: RabbitMQ does.
+        let received = loop {
+            match session.receive(deadline).await {
+                Received::Frame(frame) => match frame.kind() {
+                    Some(PacketType::PubRec) => break frame,
+                    Some(PacketType::PubAck | PacketType::Disconnect) => {
+                        return Ok(reaction_of(&frame, level).unwrap_or(Reaction::Closed));
+                    }
+                    _ => (),
+                },
+                other => return Err(without_answer(&other)),
+            }
+        };
         match reaction_of(&received, level) {
             Some(refused @ Reaction::Refused { .. }) => return Ok(refused),
             _ => session.send(&PubRelPacket::new(id), deadline).await.map_err(|_| Reaction::Closed)?,

@@ -77,7 +77,8 @@ impl Prober<'_> {
         Some(reaction)
     }
 
-    /// Whether a connection still lives.
+    /// Whether a connection still lives. `RabbitMQ` answers a PINGREQ once more before it ends the connection, so
+    /// the answer alone does not say that it stays.
     async fn still_there(&self, session: &mut Session, level: Level) -> Reaction {
         let mut end = self.soon();
         if session.ping(end).await.is_err() {

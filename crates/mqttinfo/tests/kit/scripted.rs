@@ -1,11 +1,20 @@
 //! A server that answers as a product does, byte for byte, by a short script.
 
 use mqttinfo::packets::{Cutter, Frame};
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::oneshot,
+    time::sleep,
 };
+
+/// By client id, what ends its connection.
+type Clients = Mutex<HashMap<Vec<u8>, oneshot::Sender<()>>>;
 
 /// What a server does with something.
 #[derive(Debug, Clone)]
@@ -45,6 +54,14 @@ pub(crate) struct Product {
     pub(crate) puback: (u8, u8),
     /// Everything else that the standard forbids.
     pub(crate) malformed: Does,
+    /// A second CONNECT, if it is not as everything else.
+    pub(crate) second_connect: Option<Does>,
+    /// PUBLISH of QoS 2 is acknowledged as if it were of QoS 1, as `RabbitMQ` does.
+    pub(crate) qos2_as_1: bool,
+    /// A message that comes behind every CONNACK without being asked for, as `aMQTT` has it: topic and payload, retained.
+    pub(crate) unasked: Option<(&'static str, &'static str)>,
+    /// Whether a connection ends when another one has its client id, and how long that takes.
+    pub(crate) takeover: Option<Duration>,
     /// Whether it repeats the properties of CONNECT in CONNACK, as `NanoMQ` does.
     pub(crate) echoes: bool,
 }
@@ -64,6 +81,10 @@ impl Product {
             sys_topics: &[],
             puback: (0, 0),
             malformed: Does::Closes,
+            second_connect: None,
+            qos2_as_1: false,
+            unasked: None,
+            takeover: None,
             echoes: false,
         }
     }
@@ -72,28 +93,40 @@ impl Product {
     pub(crate) async fn serve(self) -> u16 {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let product = Arc::new(self);
+        let shared = Arc::new((self, Clients::default()));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let product = Arc::clone(&product);
-                tokio::spawn(async move { product.talk(stream).await });
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move { shared.0.talk(stream, &shared.1).await });
             }
         });
         port
     }
 
-    async fn talk(&self, mut stream: TcpStream) {
+    async fn talk(&self, mut stream: TcpStream, clients: &Clients) {
         let mut cutter = Cutter::default();
         let mut level = 0;
+        let (mut end, mut ended) = oneshot::channel();
         loop {
             let frame = match cutter.take_frame() {
                 Err(_) => return,
                 Ok(Some(frame)) => frame,
-                Ok(None) => match stream.read_buf(cutter.buffer()).await {
-                    Ok(0) | Err(_) => return,
-                    Ok(_) => continue,
+                Ok(None) => tokio::select! {
+                    read = stream.read_buf(cutter.buffer()) => match read {
+                        Ok(0) | Err(_) => return,
+                        Ok(_) => continue,
+                    },
+                    _ = &mut ended => return,
                 },
             };
+            if let (1, 0, Some(delay)) = (frame.first >> 4, level, self.takeover) {
+                let before = clients.lock().unwrap().insert(client_id(&frame.body), end);
+                (end, _) = oneshot::channel();
+                tokio::spawn(async move {
+                    sleep(delay).await;
+                    drop(before);
+                });
+            }
             let (answer, goes_on) = self.answer(&frame, &mut level);
             if stream.write_all(&answer).await.is_err() || !goes_on {
                 return;
@@ -104,8 +137,14 @@ impl Product {
     fn answer(&self, frame: &Frame, level: &mut u8) -> (Vec<u8>, bool) {
         let body = &frame.body[..];
         match frame.first >> 4 {
-            1 if *level != 0 => act(&self.malformed, Vec::new),
-            1 => self.connect(body, level),
+            1 if *level != 0 => act(self.second_connect.as_ref().unwrap_or(&self.malformed), Vec::new),
+            1 => {
+                let (mut answer, goes_on) = self.connect(body, level);
+                if let (Some((topic, payload)), true) = (self.unasked, goes_on && !answer.is_empty()) {
+                    answer.extend(retained(topic, payload, *level));
+                }
+                (answer, goes_on)
+            }
             3 => self.publish(frame, *level),
             6 => (ack(0x70, &body[..2], *level, 0), true),
             8 => self.subscribe(frame, *level),
@@ -167,6 +206,7 @@ impl Product {
                 let code = if topic.starts_with(b"$SYS") { self.puback.1 } else { self.puback.0 };
                 (ack(0x40, &rest[..2], level, code), true)
             }
+            2 if self.qos2_as_1 => (ack(0x40, &rest[..2], level, 0), true),
             2 => (ack(0x50, &rest[..2], level, 0), true),
             _ => act(&self.malformed, Vec::new),
         }
@@ -194,13 +234,7 @@ impl Product {
             b"$SYS/#" => act(&self.sys, || {
                 let mut answer = suback();
                 for (topic, payload) in self.sys_topics {
-                    let mut publish = u16::try_from(topic.len()).unwrap().to_be_bytes().to_vec();
-                    publish.extend(topic.as_bytes());
-                    if level == 5 {
-                        publish.push(0);
-                    }
-                    publish.extend(payload.as_bytes());
-                    answer.extend(packet(0x31, &publish));
+                    answer.extend(retained(topic, payload, level));
                 }
                 answer
             }),
@@ -224,6 +258,23 @@ fn ack(first: u8, id: &[u8], level: u8, code: u8) -> Vec<u8> {
         body.push(code);
     }
     packet(first, &body)
+}
+
+fn retained(topic: &str, payload: &str, level: u8) -> Vec<u8> {
+    let mut publish = u16::try_from(topic.len()).unwrap().to_be_bytes().to_vec();
+    publish.extend(topic.as_bytes());
+    if level == 5 {
+        publish.push(0);
+    }
+    publish.extend(payload.as_bytes());
+    packet(0x31, &publish)
+}
+
+/// The client id of a CONNECT, with whatever is behind it.
+fn client_id(body: &[u8]) -> Vec<u8> {
+    let at = 2 + usize::from(body[1]);
+    let properties = if body[at] == 5 { 1 + usize::from(body[at + 4]) } else { 0 };
+    body[at + 4 + properties..].to_vec()
 }
 
 fn packet(first: u8, body: &[u8]) -> Vec<u8> {
