@@ -1,12 +1,17 @@
 //! Connecting to a broker: the arguments, spelled as those of mosquitto's tools, and the first connection.
 
-use crate::{output::Failure, secret_file::Source};
+use crate::{
+    output::Failure,
+    password::one_line,
+    secret_file::Source,
+    terminal::{note, printable},
+};
 use anyhow::{Context, anyhow, bail, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use clap::{ArgAction, ValueEnum, builder::Resettable};
 use e4::{Client, TopicFilter};
 use e4_mqtt::{Builder, Connection, Event, Events, MqttOptions, QoS, rumqttc_v4, rumqttc_v5};
-use std::{fs, io::Write, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
@@ -29,13 +34,21 @@ pub(crate) struct BrokerArgs {
     #[arg(short, long)]
     port: Option<u16>,
     /// The user name
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME", allow_hyphen_values = true)]
     username: Option<String>,
     /// The password. Others can see it in the list of processes: rather use --password-file, or the environment variable
     /// `E4_MQTT_PASSWORD`
-    #[arg(short = 'P', long = "pw", value_name = "PASSWORD", requires = "username", conflicts_with = "password_file")]
+    #[arg(
+        short = 'P',
+        long = "pw",
+        value_name = "PASSWORD",
+        requires = "username",
+        conflicts_with = "password_file",
+        allow_hyphen_values = true
+    )]
     password: Option<String>,
-    /// Where the password is: a file, `-` for standard input, `env:NAME` for an environment variable
+    /// Where the password is: a file, `-` for standard input, `env:NAME` for an environment variable. It is one line, whose
+    /// end does not count
     #[arg(long, value_name = "FILE", requires = "username")]
     password_file: Option<Source>,
     /// Use TLS, and trust the certificate authorities that the system trusts
@@ -54,7 +67,7 @@ pub(crate) struct BrokerArgs {
     #[arg(short, long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(5..))]
     keepalive: u16,
     /// The MQTT client id, which names the session at the broker
-    #[arg(short = 'i', long, value_name = "ID")]
+    #[arg(short = 'i', long, value_name = "ID", allow_hyphen_values = true)]
     mqtt_id: Option<String>,
     /// The version of MQTT
     #[arg(short = 'V', long, value_enum, default_value_t = Version::V5)]
@@ -141,15 +154,12 @@ impl BrokerArgs {
             return Ok(None);
         }
         if let Some(source) = &self.password_file {
-            let mut password = source.secret_bytes(MAX_LEN).context("the password")?;
-            let line = password.strip_suffix(b"\n").unwrap_or(&password);
-            let len = line.strip_suffix(b"\r").unwrap_or(line).len();
-            password.truncate(len);
-            return Ok(Some(password));
+            return Ok(Some(one_line(source.password(MAX_LEN)?).with_context(|| source.of_password())?));
         }
         let given = self.password.as_ref().map(|password| password.as_bytes().to_vec());
         let from_environment = || std::env::var_os("E4_MQTT_PASSWORD").map(std::ffi::OsString::into_encoded_bytes);
-        Ok(given.or_else(from_environment).map(Zeroizing::new))
+        let password = given.or_else(from_environment).map(Zeroizing::new);
+        password.map(one_line).transpose().context("the password")
     }
 
     fn tls(&self) -> anyhow::Result<Option<Tls>> {
@@ -206,7 +216,7 @@ fn system_roots() -> anyhow::Result<Vec<u8>> {
 pub(crate) struct PlaintextArgs {
     /// Give up the protection of the topics that match: their messages are neither sealed nor opened, and anybody can read
     /// and write them
-    #[arg(long, value_name = "FILTER", value_parser = filter)]
+    #[arg(long, value_name = "FILTER", value_parser = filter, allow_hyphen_values = true)]
     plaintext_topic: Vec<TopicFilter<'static>>,
 }
 
@@ -315,28 +325,6 @@ fn advice(args: &BrokerArgs, reason: &str) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// Says something on standard error, to whoever still reads it.
-pub(crate) fn note(text: impl AsRef<str>) {
-    let _nobody_reads = writeln!(anstream::stderr().lock(), "{}", text.as_ref());
-}
-
-/// Text from outside, for a terminal: without the characters that would steer it.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut shown, character| {
-        if character.is_control() || character == '\\' || reorders(character) {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-        shown
-    })
-}
-
-/// Characters that break lines, or show others in another order than they have.
-fn reorders(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Says what happened on a connection, unless it is a message. Refusals are always told, the rest unless `quiet`.

@@ -9,6 +9,7 @@ use crate::{
     key::KeyName,
     output::{Failure, Output},
     secret_file::Source,
+    terminal::{note, printable},
 };
 use anyhow::{Context, ensure};
 use clap::ArgAction;
@@ -193,7 +194,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
         Action::SetTopicKey(args) => args.run(output),
         Action::RemoveTopic(args) => {
             let command = Command::RemoveTopic(*args.topic.hash());
-            args.target.send_same(&format!("remove-topic {}", args.topic.as_str()), None, &command, output)
+            args.target.send_same(&format!("remove-topic {}", args.topic.shown()), None, &command, output)
         }
         Action::ResetTopics(args) => args.target.send_same("reset-topics", None, &Command::ResetTopics, output),
         Action::Rotate(args) => rotate::run(args, output),
@@ -218,7 +219,7 @@ impl TargetArgs {
 
     /// Says what has to follow when devices have taken a key that the fleet file does not know, or may have.
     fn sent(&self, result: Result<(), Failure>, then: &str) -> Result<(), Failure> {
-        crate::broker::note(match (&result, self.print_hex) {
+        note(match (&result, self.print_hex) {
             (Ok(()), true) => format!("Once they are sent, {then} in {}", self.fleet.display()),
             (Ok(()), false) => format!("Now, {then} in {}", self.fleet.display()),
             // The broker may have it, and only its answer is missing.
@@ -234,7 +235,7 @@ impl SetTopicKey {
     fn run(&self, output: Output) -> Result<(), Failure> {
         let key = self.topic_key_file.secret_key(TopicKey::from_bytes)?;
         let command = Command::SetTopicKey { topic: *self.topic.hash(), key };
-        self.target.send_same(&format!("set-topic-key {}", self.topic.as_str()), None, &command, output)
+        self.target.send_same(&format!("set-topic-key {}", self.topic.shown()), None, &command, output)
     }
 }
 
@@ -252,10 +253,11 @@ impl SetIdKey {
         let (command, then) = match device.mode {
             Mode::Symmetric => {
                 let key = self.key_file.secret_key(ClientKey::from_bytes)?;
-                (Command::SetClientKey(key), format!("put the new key as key_file of {name}"))
+                (Command::SetClientKey(key), format!("put the new key as key_file of {}", printable(name)))
             }
             Mode::PublicKey => {
                 let key = self.key_file.secret_key(SigningKey::from_seed)?;
+                let name = printable(name);
                 let then = format!(
                     "put the public half of the new key as public_key_file of {name}, and tell its peers with \
                      `e4 control set-pub-key {name} --all`: that is"
@@ -281,7 +283,7 @@ impl SetPubKey {
             None => {
                 let peer = &self.peer.peer;
                 let device = fleet.device(peer).context("its public key is needed: give it with --public-key-file")?;
-                device.public_key().with_context(|| format!("the device {peer}"))?
+                device.public_key().with_context(|| format!("the device {}", printable(peer)))?
             }
         };
         let command = Command::SetPubKey { client: self.peer.id(&fleet)?, key };
@@ -310,16 +312,17 @@ impl PeerArgs {
         match (fleet.find(&self.peer), self.peer_id) {
             (Some(device), None) => Ok(device.id),
             (Some(device), Some(id)) => {
-                ensure!(device.id == id, "the fleet file has another id for {}: leave out --peer-id", self.peer);
+                ensure!(
+                    device.id == id,
+                    "the fleet file has another id for {}: leave out --peer-id",
+                    printable(&self.peer)
+                );
                 Ok(id)
             }
             (None, Some(id)) => Ok(id),
             (None, None) => {
                 let id = ClientId::from_name(&self.peer)?;
-                crate::broker::note(format!(
-                    "{} is not in the fleet file: its id follows from the name, {id}",
-                    self.peer
-                ));
+                note(format!("{} is not in the fleet file: its id follows from the name, {id}", printable(&self.peer)));
                 Ok(id)
             }
         }
@@ -338,7 +341,7 @@ impl PeerArgs {
         if !target.whom.names(&self.peer) {
             devices.retain(|(name, _)| *name != self.peer);
         }
-        let what = format!("{what} {}", self.peer);
+        let what = format!("{what} {}", printable(&self.peer));
         let order = Order { what: &what, fleet, devices, seal: &|to, now| Ok(vec![to.seal(command, now)?]) };
         order.carry_out(target, output)
     }

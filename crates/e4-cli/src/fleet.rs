@@ -16,7 +16,7 @@
 //!
 //! Paths are relative to the file.
 
-use crate::secret_file::Source;
+use crate::{secret_file::Source, terminal::printable};
 use anyhow::{Context, bail, ensure};
 use e4::{C2SecretKey, ClientId, ClientKey, Mode, VerifyingKey, controller::Recipient};
 use serde::Deserialize;
@@ -47,10 +47,10 @@ pub(crate) struct Device {
 #[group(id = "whom", required = true, multiple = true)]
 pub(crate) struct Whom {
     /// The device of this name in the fleet file; several with commas between them, or by giving this several times
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', allow_hyphen_values = true)]
     to: Vec<String>,
     /// The devices of this group in the fleet file
-    #[arg(long, value_name = "GROUP", value_delimiter = ',')]
+    #[arg(long, value_name = "GROUP", value_delimiter = ',', allow_hyphen_values = true)]
     group: Vec<String>,
     /// All devices in the fleet file that take such a command
     #[arg(long, conflicts_with_all = ["to", "group"])]
@@ -78,10 +78,14 @@ impl Fleet {
         let source = |name: &PathBuf| Source::File(folder.join(name));
         let mut devices = BTreeMap::new();
         for (name, entry) in file.devices {
-            ensure!(!name.contains(','), "the device {name} has a comma in its name, which separates names after --to");
-            let device = entry.check(&name, source).with_context(|| format!("the device {name}"))?;
+            ensure!(
+                !name.contains(','),
+                "the device {} has a comma in its name, which separates names after --to",
+                printable(&name)
+            );
+            let device = entry.check(&name, source).with_context(|| format!("the device {}", printable(&name)))?;
             if let Some((other, _)) = devices.iter().find(|(_, other): &(&String, &Device)| other.id == device.id) {
-                bail!("the devices {other} and {name} have the same id {}", device.id);
+                bail!("the devices {} and {} have the same id {}", printable(other), printable(&name), device.id);
             }
             devices.insert(name, device);
         }
@@ -96,7 +100,7 @@ impl Fleet {
         }
         for group in &whom.group {
             let known = self.devices.values().any(|device| device.groups.contains(group));
-            ensure!(known, "no device in {} is in the group {group}", self.path.display());
+            ensure!(known, "no device in {} is in the group {}", self.path.display(), printable(group));
         }
         let fits = |device: &Device| takes.is_none_or(|mode| mode == device.mode);
         let is_meant = |name: &String, device: &Device| {
@@ -110,7 +114,7 @@ impl Fleet {
 
     /// A device by its name.
     pub(crate) fn device(&self, name: &str) -> anyhow::Result<&Device> {
-        self.find(name).with_context(|| format!("there is no device {name} in {}", self.path.display()))
+        self.find(name).with_context(|| format!("there is no device {} in {}", printable(name), self.path.display()))
     }
 
     /// A device by its name, if it is in the file.
@@ -183,9 +187,42 @@ impl Entry {
     }
 }
 
-/// The error without the text of the line: somebody may have written a key there.
+/// The error without the text of the line, and without values: somebody may have written a key there.
 fn at_line(text: &str, error: &toml::de::Error) -> anyhow::Error {
     let before = error.span().and_then(|span| text.get(..span.start));
     let line = before.map_or(String::new(), |before| format!("line {}: ", before.matches('\n').count() + 1));
-    anyhow::anyhow!("{line}{}", error.message())
+    anyhow::anyhow!("{line}{}", without_values(error.message()))
+}
+
+/// The TOML library quotes values, and names between backticks.
+fn without_values(message: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = message;
+    while let Some((before, quote, quoted, after)) = next_quoted(rest) {
+        shown.push_str(before);
+        if quote == '`' && is_a_word(quoted) {
+            shown.push_str(&format!("`{quoted}`"));
+        } else {
+            shown.push_str("(not shown)");
+        }
+        rest = after;
+    }
+    shown + rest
+}
+
+/// What is before it, the kind of its quotes, what is in them, and what is behind it. Quotes that are not closed go on to
+/// the end.
+fn next_quoted(text: &str) -> Option<(&str, char, &str, &str)> {
+    let (start, quote) = text.char_indices().find(|(_, character)| matches!(character, '"' | '`'))?;
+    let (before, from_quote) = text.split_at(start);
+    let inside = from_quote.get(1..)?;
+    let (quoted, after) = inside.split_once(quote).unwrap_or((inside, ""));
+    Some((before, quote, quoted, after))
+}
+
+/// Whether it is a name that people think of.
+fn is_a_word(text: &str) -> bool {
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let is_named_so = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
+    text.len() <= 24 && digits <= 2 && text.bytes().all(is_named_so)
 }

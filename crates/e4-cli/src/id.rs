@@ -18,7 +18,7 @@ pub(crate) struct Args {
 #[group(id = "client", multiple = false)]
 pub(crate) struct ClientArgs {
     /// The client's name
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     name: Option<String>,
     /// The client's id instead of its name: 32 hexadecimal digits
     #[arg(long, value_name = "HEX")]

@@ -1,6 +1,7 @@
 use crate::{
     output::{Failure, Output},
     secret_file::{Readers, Source, print_key, write_key},
+    terminal::{note, printable},
 };
 use e4::{NameError, RootKey, Subtree, SubtreeKey, Topic, TopicHash};
 use serde::Serialize;
@@ -64,7 +65,8 @@ struct FromArgs {
         value_name = "FILTER",
         requires = "subtree_file",
         conflicts_with = "root_file",
-        value_parser = subtree
+        value_parser = subtree,
+        allow_hyphen_values = true
     )]
     subtree: Option<Subtree<'static>>,
     /// Where the derived key goes; `-` for standard output
@@ -108,6 +110,11 @@ impl KeyName {
         }
     }
 
+    /// As a part of a line.
+    pub(crate) fn shown(&self) -> String {
+        printable(self.as_str())
+    }
+
     pub(crate) fn hash(&self) -> &TopicHash {
         match self {
             Self::Topic(topic) => topic.hash(),
@@ -146,7 +153,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     match from.out.as_deref() {
         Some(path) if path == Path::new("-") => {
             print_key(key.as_bytes())?;
-            anstream::eprintln!("fingerprint  {fingerprint}");
+            note(format!("fingerprint  {fingerprint}"));
             return Ok(());
         }
         Some(path) => write_key(path, key.as_bytes(), Readers::Owner, from.force)?,
@@ -156,7 +163,9 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     output.print(&derived, || {
         let mut text = format!(
             "name         {}\nhash         {}\nfingerprint  {}",
-            derived.name, derived.hash, derived.fingerprint
+            printable(derived.name),
+            derived.hash,
+            derived.fingerprint
         );
         if let Some(path) = derived.secret_file {
             text += &format!("\nsecret key   {}", path.display());

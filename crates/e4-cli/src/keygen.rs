@@ -3,6 +3,7 @@ use crate::{
     output::{Failure, Output},
     password,
     secret_file::{Readers, Source, check_free, print_key, with_pub, write_key},
+    terminal::note,
 };
 use anyhow::bail;
 use e4::{C2SecretKey, KeyFingerprint, RootKey, SigningKey, TopicKey};
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 Examples:
   e4 keygen symmetric --out pump-7.key
   e4 keygen symmetric --password --name pump-7 --out pump-7.key
+  e4 keygen symmetric --password-file pump-7.password --name pump-7 --out pump-7.key
   e4 keygen ed25519 --out pump-7.key       writes pump-7.key and pump-7.key.pub
   e4 keygen root --out plant.root")]
 pub(crate) struct Args {
@@ -57,8 +59,9 @@ struct PasswordArgs {
     /// and client always give the same key. The password is asked for in the terminal, or else read from standard input.
     #[arg(long, requires = "client")]
     password: bool,
-    /// Where the password is: a file, `-` for standard input, `env:NAME` for an environment variable
-    #[arg(long, value_name = "FILE", requires = "password")]
+    /// Derive the key from the password that is there: in a file, `-` for standard input, `env:NAME` for an environment
+    /// variable. It is one line, whose end does not count
+    #[arg(long, value_name = "FILE", requires = "client")]
     password_file: Option<Source>,
     #[command(flatten)]
     client: ClientArgs,
@@ -71,7 +74,7 @@ impl PasswordArgs {
         from_bytes: impl FnOnce(&[u8; 32]) -> Result<K, e4::KeyError>,
         random: impl FnOnce() -> Result<K, e4::KeyError>,
     ) -> Result<K, Failure> {
-        if !self.password {
+        if !self.password && self.password_file.is_none() {
             if self.client.id()?.is_some() {
                 return Err(anyhow::anyhow!("a random key belongs to no client: leave out --name and --id").into());
             }
@@ -151,7 +154,7 @@ fn write_secret(
 ) -> Result<(), Failure> {
     if out.is_stdout() {
         print_key(key)?;
-        anstream::eprintln!("fingerprint  {fingerprint}");
+        note(format!("fingerprint  {fingerprint}"));
         return Ok(());
     }
     write_key(&out.out, key, Readers::Owner, out.force)?;

@@ -19,6 +19,7 @@ mod publish;
 mod seal;
 mod secret_file;
 mod subscribe;
+mod terminal;
 
 use clap::{Parser, Subcommand};
 use output::Output;
@@ -64,7 +65,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return wrong_arguments(&error),
+    };
     if let Ok(filter) = EnvFilter::try_from_env("E4_LOG") {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     }
@@ -85,4 +89,15 @@ fn main() -> ExitCode {
         Command::Completions(args) => completions::run(&args, output),
     };
     result.map_or_else(|failure| failure.report(told_whole), |()| ExitCode::SUCCESS)
+}
+
+/// What clap has to say: help, or what is wrong with the command line, where there may be a key in the wrong place.
+fn wrong_arguments(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    let is_harmless = terminal::without_keys(&text) == text && terminal::clean(&text) == text;
+    if !error.use_stderr() || is_harmless {
+        error.exit();
+    }
+    terminal::note(text.trim_end());
+    ExitCode::from(2)
 }

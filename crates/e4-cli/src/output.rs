@@ -1,5 +1,6 @@
 //! What the command prints, and how it ends.
 
+use crate::terminal::{self, clean, note};
 use e4::Timestamp;
 use serde::Serialize;
 use std::{io::Write, process::ExitCode};
@@ -13,7 +14,7 @@ pub(crate) struct Output {
 impl Output {
     /// Prints a result as one line of JSON, or as the text for people.
     pub(crate) fn print(self, result: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
-        let line = if self.json { serde_json::to_string(result)? } else { text() };
+        let line = if self.json { terminal::json(result)? } else { clean(&text()).into_owned() };
         writeln!(std::io::stdout().lock(), "{line}")?;
         Ok(())
     }
@@ -52,15 +53,15 @@ impl Failure {
             // Whoever reads our output has read enough: `e4 sub | head`.
             Self::Error(error) if is_broken_pipe(&error) && !told_whole => ExitCode::SUCCESS,
             Self::Error(error) => {
-                anstream::eprintln!("Error: {error:#}");
+                note(format!("Error: {error:#}"));
                 ExitCode::FAILURE
             }
             Self::Refused(reason) => {
-                anstream::eprintln!("Refused: {reason}");
+                note(format!("Refused: {reason}"));
                 ExitCode::from(3)
             }
             Self::TimedOut => {
-                anstream::eprintln!("Timed out");
+                note("Timed out");
                 ExitCode::from(27)
             }
         }

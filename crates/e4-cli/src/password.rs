@@ -1,7 +1,7 @@
-//! Keys made from passwords.
+//! Passwords, and keys made from them.
 
 use crate::secret_file::Source;
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, ensure};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use e4::ClientId;
 use std::io::{self, IsTerminal};
@@ -54,21 +54,47 @@ fn ask() -> anyhow::Result<Zeroizing<String>> {
     Ok(password)
 }
 
-/// One line of text; its end is no part of the password.
 fn read_from(source: &Source) -> anyhow::Result<Zeroizing<String>> {
-    let bytes = source.secret_bytes(MAX_LEN)?;
-    let Ok(text) = str::from_utf8(&bytes) else {
-        bail!("{source} is no text in UTF-8");
-    };
-    let line = text.strip_suffix('\n').unwrap_or(text);
-    let line = line.strip_suffix('\r').unwrap_or(line);
-    ensure!(!line.contains(['\n', '\r']), "{source} has more than one line: a password is one");
-    Ok(Zeroizing::new(line.to_owned()))
+    let line = one_line(source.password(MAX_LEN)?).with_context(|| source.of_password())?;
+    let text = str::from_utf8(&line).map_err(|_shows_a_part| anyhow!("is no text in UTF-8"));
+    Ok(Zeroizing::new(text.with_context(|| source.of_password())?.to_owned()))
+}
+
+/// A password, wherever it comes from, is one line, and the end of that line is no part of it: editors, `echo` and
+/// `docker secret` put one there.
+///
+/// # Errors
+///
+/// If there are more lines, of which nobody could say how many count.
+pub(crate) fn one_line(mut password: Zeroizing<Vec<u8>>) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    let line = password.strip_suffix(b"\n").unwrap_or(&password);
+    let len = line.strip_suffix(b"\r").unwrap_or(line).len();
+    password.truncate(len);
+    ensure!(!password.contains(&b'\n') && !password.contains(&b'\r'), "has more than one line: a password is one");
+    Ok(password)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn f41_the_end_of_the_line_is_no_part_of_a_password() {
+        for (given, expected) in [
+            ("secret", Some("secret")),
+            ("secret\n", Some("secret")),
+            ("secret\r\n", Some("secret")),
+            ("secret\r", Some("secret")),
+            (" secret \n", Some(" secret ")),
+            ("", Some("")),
+            ("secret\n\n", None),
+            ("two\nlines", None),
+            ("two\rlines\n", None),
+        ] {
+            let line = one_line(Zeroizing::new(given.into())).ok();
+            assert_eq!(line.as_ref().map(|line| &line[..]), expected.map(str::as_bytes), "{given:?}");
+        }
+    }
 
     #[test]
     fn keys_from_passwords_are_those_that_another_implementation_derives() {

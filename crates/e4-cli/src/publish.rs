@@ -1,11 +1,12 @@
 //! `e4 pub`: publishes sealed messages.
 
 use crate::{
-    broker::{self, BrokerArgs, Connecting, PATIENCE, PlaintextArgs, Step, no_commands, note, qos, report},
+    broker::{self, BrokerArgs, Connecting, PATIENCE, PlaintextArgs, Step, no_commands, qos, report},
     device::state::UnlockArgs,
     key,
     output::{Failure, Output},
     secret_file::Source,
+    terminal::note,
 };
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::ArgGroup;
@@ -54,7 +55,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     unlock: UnlockArgs,
     /// The topic
-    #[arg(short, long, value_parser = key::topic, required_unless_present = "only_connect")]
+    #[arg(short, long, value_parser = key::topic, required_unless_present = "only_connect", allow_hyphen_values = true)]
     topic: Option<Topic<'static>>,
     /// The message is this text
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]

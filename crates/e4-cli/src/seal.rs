@@ -5,6 +5,7 @@ use crate::{
     key,
     output::{Failure, Output, iso_time},
     secret_file::Source,
+    terminal::{self, note},
 };
 use anyhow::{Context, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -55,6 +56,9 @@ pub(crate) struct OpenArgs {
     /// Refuse messages that are older
     #[arg(long, value_name = "SECONDS", conflicts_with = "state")]
     max_age: Option<u64>,
+    /// Print the payload as it is on a terminal too, and not without the characters that would steer it
+    #[arg(long)]
+    raw: bool,
     /// Say on standard error when and by whom the message was sealed
     #[arg(short, long)]
     verbose: bool,
@@ -75,7 +79,7 @@ struct KeyArgs {
     #[arg(long, value_name = "FILE", requires = "topic")]
     state: Option<PathBuf>,
     /// The topic that the message is for
-    #[arg(long, short, value_name = "TOPIC", requires = "state", value_parser = key::topic)]
+    #[arg(long, short, value_name = "TOPIC", requires = "state", value_parser = key::topic, allow_hyphen_values = true)]
     topic: Option<Topic<'static>>,
     #[command(flatten)]
     unlock: UnlockArgs,
@@ -114,9 +118,9 @@ pub(crate) fn open(args: &OpenArgs, output: Output) -> Result<(), Failure> {
             if args.verbose {
                 let by = message.signer.map(|signer| format!(", signed by {signer}")).unwrap_or_default();
                 let under = if message.previous_key { ", under the previous key" } else { "" };
-                anstream::eprintln!("sealed at {}{by}{under}", iso_time(message.sent));
+                note(format!("sealed at {}{by}{under}", iso_time(message.sent)));
             }
-            write_stdout(&message.payload)
+            write_stdout(&terminal::payload(&message.payload, args.raw))
         }
         Opened::Command(command) => {
             let applied = Applied::new(&command);
@@ -124,7 +128,7 @@ pub(crate) fn open(args: &OpenArgs, output: Output) -> Result<(), Failure> {
                 return output.print(&applied, String::new);
             }
             // Standard output is for payloads.
-            anstream::eprintln!("Applied the command {}", applied.to_text());
+            note(format!("Applied the command {}", applied.to_text()));
             Ok(())
         }
     }

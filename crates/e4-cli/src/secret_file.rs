@@ -3,6 +3,7 @@
 //! A key file is one line of 64 hexadecimal digits. Secret ones have mode 0600, public ones 0644 and a name that ends in
 //! `.pub`.
 
+use crate::terminal::note;
 use anyhow::{Context, bail, ensure};
 use e4::KeyError;
 use std::{
@@ -69,13 +70,7 @@ impl Source {
     /// Reads a public key.
     pub(crate) fn public_key<K>(&self, from_bytes: impl FnOnce(&[u8; 32]) -> Result<K, KeyError>) -> anyhow::Result<K> {
         if let Self::File(path) = self {
-            // A secret would pass for a public key, and be shown as one.
-            let public = with_pub(path);
-            ensure!(
-                !public.exists(),
-                "{self} is the secret half of a key pair, and the public one belongs here: {}",
-                public.display()
-            );
+            check_is_public(path)?;
         }
         parse_key(&self.bytes(MAX_LEN)?, from_bytes).with_context(|| self.to_string())
     }
@@ -86,6 +81,24 @@ impl Source {
             warn_if_others_can_read(path);
         }
         self.bytes(max_len)
+    }
+
+    /// Reads a password of up to so many bytes. No error shows the name of a file that is not there: it may be the password.
+    pub(crate) fn password(&self, max_len: usize) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+        if let Self::File(path) = self {
+            let exists = path.try_exists().is_ok_and(|exists| exists);
+            ensure!(
+                exists,
+                "there is no file of the name that was given for a password (not shown, as it may be the password itself): \
+                 give the name of a file, - for standard input or env:NAME for an environment variable"
+            );
+        }
+        self.secret_bytes(max_len).with_context(|| self.of_password())
+    }
+
+    /// Names the source of a password, as error messages do.
+    pub(crate) fn of_password(&self) -> String {
+        format!("the password from {self}")
     }
 
     fn bytes(&self, max_len: usize) -> anyhow::Result<Zeroizing<Vec<u8>>> {
@@ -102,6 +115,38 @@ impl Source {
         ensure!(bytes.len() <= max_len, "{self} is longer than {max_len} bytes: check that it is the right one");
         Ok(bytes)
     }
+}
+
+/// Fails unless a file has the name of a public key, or none, as a pipe. Half of all secrets would pass for a public key of
+/// one kind and all for one of the other, and be shown to everybody.
+fn check_is_public(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    let public = with_pub(path);
+    ensure!(
+        !public.exists(),
+        "{shown} is the secret half of a key pair, and the public one belongs here: {}",
+        public.display()
+    );
+    let is_named_so = path.extension().is_some_and(|extension| extension == "pub");
+    ensure!(
+        is_named_so || !fs::metadata(path).is_ok_and(|metadata| metadata.is_file()),
+        "{shown} has not the name of a public key, which ends in .pub: name the public file, or if it is one, rename it"
+    );
+    let secret = path.with_extension("");
+    if let (true, Ok(public), Ok(secret)) = (is_named_so, read_key_line(path), read_key_line(&secret)) {
+        ensure!(
+            *public != *secret,
+            "{shown} holds what {} does, which is the secret key: make a new pair with `e4 keygen`",
+            path.with_extension("").display()
+        );
+    }
+    Ok(())
+}
+
+/// What a key file holds, without the spaces around it.
+fn read_key_line(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let bytes = read_all(File::open(path)?, MAX_LEN)?;
+    Ok(Zeroizing::new(bytes.trim_ascii().to_ascii_lowercase()))
 }
 
 /// Reads at most one byte more than allowed, into a buffer that never grows: no copy stays behind.
@@ -141,7 +186,7 @@ fn warn_if_others_can_read(path: &Path) {
         && metadata.permissions().mode() & 0o044 != 0
     {
         let path = path.display();
-        anstream::eprintln!("Warning: others can read the secret in {path}: chmod 600 {path}");
+        note(format!("Warning: others can read the secret in {path}: chmod 600 {path}"));
     }
 }
 

@@ -2,11 +2,10 @@
 
 use crate::{
     age_rule::AgeRule,
-    broker::{
-        self, BrokerArgs, Connecting, PATIENCE, PlaintextArgs, Step, filter, no_commands, note, printable, qos, report,
-    },
+    broker::{self, BrokerArgs, Connecting, PATIENCE, PlaintextArgs, Step, filter, no_commands, qos, report},
     device::state::UnlockArgs,
     output::{Failure, Output, iso_time},
+    terminal::{self, note, printable},
 };
 use anyhow::{Context, anyhow, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -50,10 +49,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     unlock: UnlockArgs,
     /// A topic, or a filter with + and #; may be given several times
-    #[arg(short, long, value_name = "FILTER", required = true, value_parser = filter)]
+    #[arg(short, long, value_name = "FILTER", required = true, value_parser = filter, allow_hyphen_values = true)]
     topic: Vec<TopicFilter<'static>>,
     /// A filter of an earlier run with -q 1 or 2, to be subscribed no longer
-    #[arg(short = 'U', long, value_name = "FILTER", value_parser = filter)]
+    #[arg(short = 'U', long, value_name = "FILTER", value_parser = filter, allow_hyphen_values = true)]
     unsubscribe: Vec<TopicFilter<'static>>,
     /// 0, 1 or 2: with 1 and 2 messages wait for this device while it is away
     #[arg(short, long, default_value = "0", value_parser = qos)]
@@ -73,15 +72,15 @@ pub(crate) struct Args {
     /// What is done anyway, for those who are used to it
     #[arg(short, long, hide = true, conflicts_with_all = ["raw", "payload_only"])]
     verbose: bool,
-    /// Print payloads only, a line each
+    /// Print payloads only, a line each; on a terminal without the characters that would steer it
     #[arg(long, conflicts_with = "raw")]
     payload_only: bool,
-    /// Print payloads only, exactly as they are, with nothing between them
+    /// Print payloads only, exactly as they are, with nothing between them: on a terminal too
     #[arg(short = 'N', long)]
     raw: bool,
     /// How many seconds old messages may be that match a filter, or `any`: for retained messages and last wills, while this
     /// command runs
-    #[arg(long, value_name = "FILTER=SECONDS")]
+    #[arg(long, value_name = "FILTER=SECONDS", allow_hyphen_values = true)]
     max_age: Vec<AgeRule>,
     #[command(flatten)]
     plaintext: PlaintextArgs,
@@ -307,8 +306,9 @@ impl Form {
     fn print(self, message: &Message) -> Result<(), Failure> {
         let mut bytes = match self {
             Self::Line => text_line(message).into_bytes(),
-            Self::PayloadLine | Self::Raw => message.payload.clone(),
-            Self::Json => serde_json::to_vec(&Shown::new(message))?,
+            Self::PayloadLine => terminal::payload(&message.payload, false).into_owned(),
+            Self::Raw => message.payload.clone(),
+            Self::Json => terminal::json(&Shown::new(message))?.into_bytes(),
         };
         if !matches!(self, Self::Raw) {
             bytes.push(b'\n');

@@ -2,11 +2,11 @@
 
 use super::{TargetArgs, send::Order};
 use crate::{
-    broker::note,
     fleet::Fleet,
     key::KeyName,
     output::{Failure, Output},
     secret_file::{Readers, Source, write_key},
+    terminal::note,
 };
 use anyhow::{Context, ensure};
 use clap::ArgGroup;
@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
         }
     };
     let how = if args.hard { "rotate --hard" } else { "rotate" };
-    let what = format!("{how} {}, new key {}", args.topic.as_str(), key.fingerprint());
+    let what = format!("{how} {}, new key {}", args.topic.shown(), key.fingerprint());
     let order = Order { what: &what, fleet: &fleet, devices, seal: &seal };
     order.check_keys()?;
     if let Some(path) = &args.out {

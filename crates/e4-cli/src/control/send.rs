@@ -2,9 +2,10 @@
 
 use super::TargetArgs;
 use crate::{
-    broker::{self, Connecting, PATIENCE, Step, note},
+    broker::{self, Connecting, PATIENCE, Step},
     fleet::{Device, Fleet},
     output::{Failure, Output},
+    terminal::{note, printable, without_keys},
 };
 use anyhow::{Context, anyhow};
 use e4::{
@@ -51,7 +52,7 @@ impl Order<'_> {
         let mut report = |report: Report<'_>| {
             if let Some(error) = &report.error {
                 failed += 1;
-                note(format!("{}: {error}", report.device));
+                note(format!("{}: {error}", printable(report.device)));
             }
             // Whether anybody reads it must not decide which devices get a command.
             let result = report.print(output);
@@ -92,7 +93,7 @@ impl Order<'_> {
     fn print(&self, report: &mut dyn FnMut(Report<'_>)) {
         for (name, device) in &self.devices {
             let sealed = self.seal(device);
-            let error = sealed.as_ref().err().map(|error| format!("{error:#}"));
+            let error = sealed.as_ref().err().map(|error| without_keys(&format!("{error:#}")).into_owned());
             let sealed = sealed.unwrap_or_default().iter().map(hex::encode).collect();
             report(Report { sealed, error, ..Report::of(name, device, self.what) });
         }
@@ -122,7 +123,7 @@ impl Order<'_> {
                     Err(error) => Err(error),
                 };
                 all_sent &= result.is_ok();
-                let error = result.as_ref().err().map(|error| format!("{error:#}"));
+                let error = result.as_ref().err().map(|error| without_keys(&format!("{error:#}")).into_owned());
                 report(Report { sent: result.is_ok(), error, ..Report::of(name, device, self.what) });
             }
             let patience = if all_sent { PATIENCE } else { Duration::ZERO };
@@ -189,7 +190,7 @@ impl<'a> Report<'a> {
             output.print(self, || format!("{} {sealed}", self.control_topic))?;
         }
         if self.sent {
-            output.print(self, || format!("{}: {}", self.device, self.command))?;
+            output.print(self, || format!("{}: {}", printable(self.device), self.command))?;
         }
         Ok(())
     }

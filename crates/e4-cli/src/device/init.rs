@@ -49,13 +49,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "signing_key_file")]
     c2_key_file: Option<Source>,
     /// The key of a topic or of a subtree such as plant/7/#; the last = separates
-    #[arg(long, value_name = "TOPIC=FILE")]
+    #[arg(long, value_name = "TOPIC=FILE", allow_hyphen_values = true)]
     topic_key: Vec<Assigned<KeyName>>,
     /// The public key of another device (public-key mode)
-    #[arg(long, value_name = "NAME=FILE")]
+    #[arg(long, value_name = "NAME=FILE", allow_hyphen_values = true)]
     peer: Vec<Assigned<String>>,
     /// How many seconds old messages may be that match a filter, or `any`: for retained messages and last wills
-    #[arg(long, value_name = "FILTER=SECONDS")]
+    #[arg(long, value_name = "FILTER=SECONDS", allow_hyphen_values = true)]
     max_age: Vec<AgeRule>,
 }
 
@@ -104,9 +104,9 @@ impl Args {
     ) -> anyhow::Result<ClientBuilder<GrowableKeyRing>> {
         let mut given = HashSet::new();
         for Assigned { to, source } in &self.topic_key {
-            ensure!(given.insert(*to.hash()), "--topic-key {} is given twice", to.as_str());
+            ensure!(given.insert(*to.hash()), "--topic-key {} is given twice", to.shown());
             let key = source.secret_key(TopicKey::from_bytes)?;
-            builder = builder.topic_key(to.hash(), key).with_context(|| format!("--topic-key {}", to.as_str()))?;
+            builder = builder.topic_key(to.hash(), key).with_context(|| format!("--topic-key {}", to.shown()))?;
         }
         let mut given = HashSet::new();
         for Assigned { to, source } in &self.peer {

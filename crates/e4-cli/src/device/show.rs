@@ -25,7 +25,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     unlock: UnlockArgs,
     /// A topic or subtree to be shown by name
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     topic: Vec<KeyName>,
     /// A file with topics and subtrees to be shown by name, one a line
     #[arg(long, value_name = "FILE")]
