@@ -5,7 +5,10 @@ use mqtt5::broker::{
     BrokerConfig, MqttBroker,
     config::{StorageBackend, StorageConfig},
 };
-use std::{fmt, net::Ipv4Addr, str::FromStr};
+use std::{fmt, net::Ipv4Addr, str::FromStr, time::Duration};
+
+/// How long to wait for the broker, and for what it is to deliver.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where a broker is.
 #[derive(Debug, Clone, PartialEq, Eq)]

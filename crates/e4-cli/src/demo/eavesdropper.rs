@@ -1,21 +1,13 @@
 //! The eavesdropper: sees what the broker sees.
 
 use super::{
-    expect::Row,
-    player::{Access, Link, PATIENCE},
+    broker::PATIENCE,
+    expect::{Row, Seen},
+    player::{Access, Link},
 };
 use anyhow::{Context, bail};
 use e4::zeroize::Zeroizing;
 use e4_mqtt::{Event, QoS};
-
-/// A payload on its way, as the broker and everybody who may subscribe sees it.
-#[derive(Clone)]
-pub(super) struct Seen {
-    pub(super) topic: String,
-    pub(super) payload: Vec<u8>,
-    /// What it gives away and should not.
-    pub(super) secret: Option<&'static str>,
-}
 
 /// Has subscribed to everything, keeps it, and sends it again.
 pub(super) struct Eavesdropper {
@@ -93,7 +85,7 @@ impl Eavesdropper {
 
     /// Sends some bytes as they are, and sees them itself.
     pub(super) async fn sends(&mut self, topic: &str, payload: &[u8], what: &str) -> anyhow::Result<Row> {
-        self.link()?.publish(topic, payload, QoS::ExactlyOnce).await?;
+        self.link()?.publish(topic, payload, QoS::AtLeastOnce).await?;
         let seen = self.sees(topic).await?;
         Ok(Row::new("eavesdropper", what, vec![seen]))
     }

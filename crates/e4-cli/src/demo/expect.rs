@@ -1,6 +1,6 @@
 //! What is expected of what arrives, and whether it was so.
 
-use super::{eavesdropper::Seen, player::PATIENCE};
+use super::broker::PATIENCE;
 use e4::{AppliedCommand, OpenError, Refusal};
 use e4_mqtt::{Event, Message, Protection};
 use std::fmt;
@@ -81,6 +81,15 @@ impl fmt::Display for Because {
             Self::TooOld => "the message is too old",
         })
     }
+}
+
+/// A payload on its way, as the broker and everybody who may subscribe sees it.
+#[derive(Clone)]
+pub(super) struct Seen {
+    pub(super) topic: String,
+    pub(super) payload: Vec<u8>,
+    /// What it gives away and should not.
+    pub(super) secret: Option<&'static str>,
 }
 
 /// One line of the story: what was sent, what that looked like on its way, what came of it.

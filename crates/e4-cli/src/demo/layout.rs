@@ -1,5 +1,6 @@
 //! Text in columns that are no wider than the terminal.
 
+use crate::terminal::clean;
 use anstyle::Style;
 
 /// Text that is painted in one way.
@@ -11,7 +12,8 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn new(style: Style, text: impl Into<String>) -> Self {
-        Self { style, text: text.into() }
+        // A broker says why it ends a connection, and others publish on it.
+        Self { style, text: clean(&text.into()).into_owned() }
     }
 
     fn painted(&self) -> String {

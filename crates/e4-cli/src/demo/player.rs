@@ -1,7 +1,7 @@
 //! Connections, and the devices behind them.
 
 use super::{
-    broker::Address,
+    broker::{Address, PATIENCE},
     expect::{Expected, Received, Row},
 };
 use anyhow::{Context, anyhow, bail};
@@ -10,11 +10,9 @@ use e4::{
     controller::{Recipient, SealedCommand},
 };
 use e4_mqtt::{Builder, Connection, Delivery, Event, Events, PublishError, QoS, rumqttc_v5::MqttOptions};
-use std::{collections::VecDeque, path::PathBuf, time::Duration};
+use std::{collections::VecDeque, path::PathBuf};
 use tokio::time::timeout;
 
-/// How long to wait for the broker, and for what it is to deliver.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Should the demo be killed, the broker forgets its devices after this many seconds.
 const SESSION_EXPIRY: u32 = 300;
 
