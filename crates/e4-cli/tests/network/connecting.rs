@@ -43,7 +43,7 @@ fn user_name_and_password_are_shown_to_the_broker() {
         let wrong = run("", "E4_MQTT_PASSWORD", "hunter2-hunter2").fails(1, refused);
         assert!(!wrong.stderr().contains("hunter2"), "{}", wrong.stderr());
         folder.run(&format!("{send} -P x")).fails(2, "--username");
-        folder.run(&format!("{user} --password-file missing")).fails(1, "could not read missing");
+        folder.run(&format!("{user} --password-file missing")).fails(1, "there is no file of the name");
         let publish = format!("pub --state panel.state -t a -s -u {USER} --password-file -");
         folder.run(&publish).fails(1, "standard input is what to publish");
     }
