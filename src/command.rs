@@ -163,6 +163,11 @@ impl Command {
         Ok(command)
     }
 
+    /// Whether it takes keys away and brings none: then the state gets no longer but by the record of the command.
+    pub(crate) fn only_removes(&self) -> bool {
+        matches!(self, Self::RemoveTopic(_) | Self::ResetTopics | Self::RemovePubKey(_) | Self::ResetPubKeys)
+    }
+
     /// Whether a client of this mode, with this control topic, takes the command.
     pub(crate) fn check_for(&self, mode: Mode, control: &TopicHash) -> Result<(), CommandError> {
         match (self, mode) {

@@ -12,20 +12,53 @@ use crate::{
 use zeroize::Zeroizing;
 
 impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
-    /// Opens, checks, stores and applies a command (protocol page, section 6).
-    pub(super) fn open_command(&mut self, message: &[u8]) -> Result<AppliedCommand, OpenError> {
-        self.erase_in_passing();
+    /// Whether a command that arrived may go before one that arrived earlier and could not be stored.
+    ///
+    /// Commands are opened in the order in which they arrive, so one that meets [`OpenError::Store`] holds up those behind
+    /// it. Among them may be the very one that helps, on a full disk for instance. So a transport that has tried the
+    /// waiting command once more, in vain, opens the next one for which this is true of every command that waits before
+    /// it. That is an authentic command which takes keys away and brings none, and which was sent in a later second than
+    /// the one that waits.
+    ///
+    /// # Security
+    ///
+    /// Once it is accepted, the waiting command is too old for ever ([`Refusal::Superseded`]). It is lost on purpose: what
+    /// was taken away since must not come back with it. In the same second nothing overtakes, since there the order of
+    /// arrival decides, and a key that was taken away would be put back.
+    #[must_use]
+    pub fn may_overtake(&self, command: &[u8], waiting: &[u8]) -> bool {
+        let mut buffer = Zeroizing::new([0; MAX_LEN]);
+        let Ok((header, body)) = self.decrypt_command(command, &mut buffer) else {
+            return false;
+        };
+        let Ok(earlier) = Header::read(Mode::Symmetric, waiting) else {
+            return false;
+        };
+        let is_next = matches!(self.state.order.place(header.sent, &header.tag), Order::Next);
+        is_next && earlier.sent < header.sent && Command::decode(body).is_ok_and(|command| command.only_removes())
+    }
+
+    /// Decrypts a command into the buffer, and changes nothing.
+    fn decrypt_command<'b>(
+        &self,
+        message: &[u8],
+        buffer: &'b mut [u8; MAX_LEN],
+    ) -> Result<(Header, &'b [u8]), Refusal> {
         // A command looks like a symmetric message in both modes.
         let header = Header::read(Mode::Symmetric, message)?;
         let sealed = Mode::Symmetric.body(message).unwrap_or_default();
-        let mut buffer = Zeroizing::new([0; MAX_LEN]);
-        let Some(body) = buffer.get_mut(..sealed.len()) else {
-            // Longer than any command, so it is none of the key server's.
-            return Err(Refusal::NotAuthentic.into());
-        };
+        // Longer than any command, it is none of the key server's.
+        let body = buffer.get_mut(..sealed.len()).ok_or(Refusal::NotAuthentic)?;
         body.copy_from_slice(sealed);
         header.open_body(self.state.identity.command_key(), body).map_err(|siv::NotAuthentic| Refusal::NotAuthentic)?;
+        Ok((header, body))
+    }
 
+    /// Opens, checks, stores and applies a command (protocol page, section 6).
+    pub(super) fn open_command(&mut self, message: &[u8]) -> Result<AppliedCommand, OpenError> {
+        self.erase_in_passing();
+        let mut buffer = Zeroizing::new([0; MAX_LEN]);
+        let (header, body) = self.decrypt_command(message, &mut buffer)?;
         let sent = header.sent;
         match self.state.order.place(sent, &header.tag) {
             Order::Next => {}

@@ -342,7 +342,8 @@ impl Buffers<'_> {
 ///
 /// A transport acknowledges what met a [final](Self::is_final) error, or it would be delivered again for ever. After any
 /// other error it disconnects without acknowledging, has the disk or the clock mended, and connects again before it
-/// opens anything else: a command that it left out would be too old once a later one is accepted.
+/// opens anything else: a command that it left out would be too old once a later one is accepted. The one exception is a
+/// command that makes room: see [`Client::may_overtake`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -409,10 +410,15 @@ pub enum Refusal {
 impl OpenError {
     /// Whether the same bytes would meet the same error if they were delivered again. Not so for [`Store`](Self::Store)
     /// and [`ClockBehind`](Self::ClockBehind), which are the fault of this device and lose a command if it is
-    /// acknowledged.
+    /// acknowledged. A store without room for so long a state ([`StoreError::TooLong`]) has none the next time either:
+    /// that is final, as [`Full`](Self::Full) is.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        !matches!(self, Self::Store(_) | Self::ClockBehind { .. })
+        match self {
+            Self::Store(error) => matches!(error, StoreError::TooLong(_)),
+            Self::ClockBehind { .. } => false,
+            _ => true,
+        }
     }
 }
 
@@ -431,6 +437,12 @@ impl From<Refusal> for OpenError {
 impl From<TooShort> for OpenError {
     fn from(_: TooShort) -> Self {
         Self::Refused(Refusal::TooShort)
+    }
+}
+
+impl From<TooShort> for Refusal {
+    fn from(_: TooShort) -> Self {
+        Self::TooShort
     }
 }
 
