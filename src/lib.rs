@@ -64,7 +64,7 @@
 //! # Pages
 //!
 //! [Protocol](_documentation::protocol), [security](_documentation::security), [MQTT](_documentation::mqtt),
-//! [architecture](_documentation::architecture), [performance](_documentation::performance),
+//! [moving from e4go](_documentation::moving_from_e4go), [architecture](_documentation::architecture), [performance](_documentation::performance),
 //! [changes](_documentation::changelog).
 #![no_std]
 #![cfg_attr(not(test), warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc))]
@@ -143,6 +143,8 @@ pub mod _documentation {
     pub mod security {}
     #[doc = include_str!("../docs/mqtt.md")]
     pub mod mqtt {}
+    #[doc = include_str!("../docs/moving-from-e4go.md")]
+    pub mod moving_from_e4go {}
     #[doc = include_str!("../docs/architecture.md")]
     pub mod architecture {}
     #[doc = include_str!("../docs/performance.md")]

@@ -75,6 +75,13 @@ impl NewStateArgs {
         check_free(&self.state, self.force)
     }
 
+    /// The command that fetches what waits in the session of another program.
+    pub(super) fn fetch_commands(&self, client: &ClientId) -> String {
+        let unlock = self.storage_key_file.as_ref().map(|_| format!(" --storage-key-file FILE --id {client}"));
+        let (state, unlock) = (self.state.display(), unlock.unwrap_or_default());
+        format!("e4 pub --state {state}{unlock} --only-connect -i THE-MQTT-ID-OF-THAT-CLIENT")
+    }
+
     /// Stores the new client.
     pub(super) fn create(
         &self,

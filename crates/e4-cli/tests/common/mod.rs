@@ -1,7 +1,12 @@
 //! The command, run in a folder of its own.
 
 use assert_cmd::Command;
-use std::{fs, path::Path, process::Output};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{self, Output},
+    sync::OnceLock,
+};
 use tempfile::TempDir;
 
 /// A folder that is gone after the test.
@@ -63,6 +68,14 @@ impl Folder {
         Run(self.e4(args).write_stdin(stdin).output().unwrap())
     }
 
+    /// As [`run`](Self::run), with a clock that is so many seconds ahead. None where there is no C compiler.
+    pub(crate) fn run_at(&self, args: &str, ahead: i64) -> Option<Run> {
+        let shim = clock_shim()?;
+        let mut command = self.e4(args);
+        command.env("LD_PRELOAD", shim).env("CLOCK_AHEAD", ahead.to_string());
+        Some(Run(command.output().unwrap()))
+    }
+
     pub(crate) fn run(&self, args: &str) -> Run {
         self.run_with(args, [])
     }
@@ -115,3 +128,40 @@ impl Run {
         serde_json::from_slice(&self.0.stdout).unwrap()
     }
 }
+
+/// A library that shifts the clock of what is started with it.
+fn clock_shim() -> Option<&'static Path> {
+    static SHIM: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let compile = || {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let of_this_process = |name: &str| folder.join(format!("{}-{name}", process::id()));
+        let (source, made) = (of_this_process("clock.c"), of_this_process("clock.so"));
+        fs::write(&source, CLOCK_SHIM).unwrap();
+        let mut cc = process::Command::new("cc");
+        let status = cc.args(["-shared", "-fPIC", "-o"]).args([&made, &source]).arg("-ldl").status();
+        fs::remove_file(source).unwrap();
+        if !cfg!(target_os = "linux") || !status.is_ok_and(|status| status.success()) {
+            println!("no C compiler: not tested with a wrong clock");
+            return None;
+        }
+        let shim = folder.join("clock.so");
+        fs::rename(made, &shim).unwrap();
+        Some(shim)
+    };
+    SHIM.get_or_init(compile).as_deref()
+}
+
+const CLOCK_SHIM: &str = "
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <time.h>
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = (int (*)(clockid_t, struct timespec *)) dlsym(RTLD_NEXT, \"clock_gettime\");
+    int result = real(clock, now);
+    const char *ahead = getenv(\"CLOCK_AHEAD\");
+    if (!result && clock == CLOCK_REALTIME && ahead) now->tv_sec += atoll(ahead);
+    return result;
+}
+";
