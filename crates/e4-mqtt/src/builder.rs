@@ -1,22 +1,44 @@
 //! What a connection is to be like, before it starts.
 
-use crate::{Connection, Events, MqttOptions, QoS, error::BuildError, protocol::Limits};
-use e4::{Topic, TopicFilter};
+use crate::{
+    MqttOptions,
+    connection::{Connection, Events},
+    delivery::Outbox,
+    driver,
+    error::BuildError,
+    protocol::{Limits, Link},
+    queue::Queue,
+    shared::Shared,
+    will::LastWill,
+};
+use e4::TopicFilter;
+use std::sync::{
+    Arc, Mutex, OnceLock,
+    atomic::{AtomicBool, AtomicU64},
+};
+use tokio::sync::{Notify, RwLock, watch};
+
+impl Connection {
+    /// A connection for a device, with a persistent session: the broker keeps what comes while the device is away.
+    pub fn builder(options: impl Into<MqttOptions>, device: e4::Client) -> Builder {
+        Builder::new(options.into(), device)
+    }
+}
 
 /// A connection that is being put together; see [`Connection::builder`].
 #[derive(Debug)]
 #[must_use = "nothing connects before `connect`"]
 pub struct Builder {
-    pub(crate) options: MqttOptions,
-    pub(crate) device: e4::Client,
-    pub(crate) clear: Vec<TopicFilter<'static>>,
-    pub(crate) will: Option<LastWill>,
-    pub(crate) leave_messages: bool,
-    pub(crate) limits: Limits,
+    options: MqttOptions,
+    device: e4::Client,
+    clear: Vec<TopicFilter<'static>>,
+    will: Option<LastWill>,
+    leave_messages: bool,
+    limits: Limits,
 }
 
 impl Builder {
-    pub(crate) fn new(options: MqttOptions, device: e4::Client) -> Self {
+    fn new(options: MqttOptions, device: e4::Client) -> Self {
         let limits = Limits { queue: 1024, packet: 1 << 20, persistent: true };
         Self { options, device, clear: Vec::new(), will: None, leave_messages: false, limits }
     }
@@ -83,53 +105,33 @@ impl Builder {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(BuildError::NoRuntime);
         }
-        crate::connection::start(self)
+        let Self { options, device, clear, will, leave_messages, limits } = self;
+        let (requests, link) = Link::new(options, limits)?;
+        let (end, ended) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            control_topic: device.control_topic(),
+            device: Arc::new(RwLock::new(Some(device))),
+            clear,
+            will,
+            leave_messages,
+            queue: Queue::new(limits.queue, requests.clone()),
+            requests,
+            subscriptions: Mutex::default(),
+            sessions: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            following: AtomicBool::new(false),
+            broker: watch::Sender::new(None),
+            max_packet: limits.packet,
+            ending: Notify::new(),
+            driver: OnceLock::new(),
+            ended,
+        });
+        let outbox = Outbox::start(limits.queue, &shared);
+        let task = tokio::spawn(driver::drive(link, Arc::clone(&shared), limits, end));
+        shared.driver.get_or_init(|| task.abort_handle());
+        Ok(Connection::new(shared, outbox))
     }
 }
 
 /// Far above any use, and below what the channels refuse.
 const MAX_QUEUE: usize = 1 << 20;
-
-/// A message for the broker to publish when it loses the client.
-#[derive(Clone)]
-pub struct LastWill {
-    pub(crate) topic: Topic<'static>,
-    pub(crate) payload: Vec<u8>,
-    pub(crate) qos: QoS,
-    pub(crate) retain: bool,
-}
-
-impl LastWill {
-    /// A will of QoS 1 that is not retained.
-    #[must_use]
-    pub fn new(topic: &Topic<'_>, payload: impl Into<Vec<u8>>) -> Self {
-        let topic = topic.clone().into_owned();
-        Self { topic, payload: payload.into(), qos: QoS::AtLeastOnce, retain: false }
-    }
-
-    /// Sets the QoS.
-    #[must_use]
-    pub fn qos(mut self, qos: QoS) -> Self {
-        self.qos = qos;
-        self
-    }
-
-    /// Has the broker keep it for those who subscribe later.
-    #[must_use]
-    pub fn retained(mut self) -> Self {
-        self.retain = true;
-        self
-    }
-}
-
-/// Prints no payload.
-impl std::fmt::Debug for LastWill {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LastWill")
-            .field("topic", &self.topic.as_str())
-            .field("bytes", &self.payload.len())
-            .field("qos", &self.qos)
-            .field("retain", &self.retain)
-            .finish()
-    }
-}

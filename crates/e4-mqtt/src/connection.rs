@@ -1,31 +1,22 @@
 //! The application's side of a connection.
 
 use crate::{
-    MqttOptions, QoS,
-    builder::{Builder, LastWill},
+    QoS,
     delivery::{Delivery, Outbox},
-    driver,
-    error::{BrokerError, BuildError, Closed, PublishError},
+    error::{BrokerError, Closed, PublishError},
     event::Event,
-    protocol::{Answer, Link, NotTaken, Outgoing, Requests},
-    queue::Queue,
+    limits::BrokerLimits,
+    protocol::{Answer, NotTaken, Outgoing},
+    shared::Shared,
 };
 use bytes::Bytes;
-use e4::{AsTopic, ControlTopic, Topic, TopicFilter, controller::SealedCommand};
+use e4::{AsTopic, ControlTopic, controller::SealedCommand};
 use std::{
-    collections::BTreeMap,
     fmt,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tokio::{
-    sync::{Notify, RwLock, watch},
-    task::AbortHandle,
-    time::timeout,
-};
+use tokio::time::timeout;
 
 /// A connection to a broker, on behalf of one [`e4::Client`]. Clones share it.
 ///
@@ -45,99 +36,10 @@ pub struct Events {
     _outbox: Outbox,
 }
 
-/// What the handles and the tasks of a connection have in common.
-pub(crate) struct Shared {
-    /// None once the connection was shut down.
-    pub(crate) device: Arc<RwLock<Option<e4::Client>>>,
-    pub(crate) control_topic: ControlTopic,
-    pub(crate) clear: Vec<TopicFilter<'static>>,
-    pub(crate) will: Option<LastWill>,
-    pub(crate) leave_messages: bool,
-    pub(crate) queue: Queue,
-    pub(crate) requests: Requests,
-    /// What the application has subscribed.
-    pub(crate) subscriptions: Mutex<BTreeMap<String, QoS>>,
-    /// Counts the sessions that began anew, in which the broker knows no subscriptions.
-    pub(crate) sessions: AtomicU64,
-    /// Counts the connections that the broker took.
-    pub(crate) connections: AtomicU64,
-    /// The control topic is subscribed in this session.
-    pub(crate) following: AtomicBool,
-    /// What the broker takes; none before the first connection.
-    pub(crate) broker: watch::Sender<Option<BrokerLimits>>,
-    /// Told once when the connection is to end, connected or not.
-    pub(crate) ending: Notify,
-    /// Bytes of the largest packet that this side sends.
-    max_packet: u32,
-    driver: OnceLock<AbortHandle>,
-    /// The task that drives the connection has ended: told, or gone.
-    pub(crate) ended: watch::Receiver<bool>,
-}
-
-/// What the broker takes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct BrokerLimits {
-    /// Bytes of the largest packet.
-    pub(crate) max_packet: u32,
-    pub(crate) max_qos: QoS,
-}
-
-impl BrokerLimits {
-    /// Fails if a message is larger than the broker takes.
-    fn check_size(self, message: &Outgoing) -> Result<(), PublishError> {
-        let (bytes, limit) = (message.packet_len(), usize::try_from(self.max_packet).unwrap_or(usize::MAX));
-        if bytes > limit { Err(PublishError::TooLarge { bytes, limit }) } else { Ok(()) }
-    }
-
-    /// Makes a message one that the broker takes, or says why it cannot be.
-    pub(crate) fn fit(self, message: &mut Outgoing) -> Result<(), String> {
-        self.check_size(message).map_err(|error| error.to_string())?;
-        // A command that comes twice is refused the second time: QoS 1 is as good.
-        if message.is_command && self.max_qos == QoS::AtLeastOnce {
-            message.qos = QoS::AtLeastOnce;
-        }
-        let (qos, max_qos) = (message.qos as u8, self.max_qos as u8);
-        if qos > max_qos {
-            return Err(format!("it has QoS {qos}, and the broker takes {max_qos} at most"));
-        }
-        Ok(())
-    }
-}
-
-/// Starts the tasks of a connection.
-pub(crate) fn start(builder: Builder) -> Result<(Connection, Events), BuildError> {
-    let Builder { options, device, clear, will, leave_messages, limits } = builder;
-    let (requests, link) = Link::new(options, limits)?;
-    let (end, ended) = watch::channel(false);
-    let shared = Arc::new(Shared {
-        control_topic: device.control_topic(),
-        device: Arc::new(RwLock::new(Some(device))),
-        clear,
-        will,
-        leave_messages,
-        queue: Queue::new(limits.queue, requests.clone()),
-        requests,
-        subscriptions: Mutex::default(),
-        sessions: AtomicU64::new(0),
-        connections: AtomicU64::new(0),
-        following: AtomicBool::new(false),
-        broker: watch::Sender::new(None),
-        max_packet: limits.packet,
-        ending: Notify::new(),
-        driver: OnceLock::new(),
-        ended,
-    });
-    let outbox = Outbox::start(limits.queue, &shared);
-    let task = tokio::spawn(driver::drive(link, Arc::clone(&shared), limits, end));
-    shared.driver.get_or_init(|| task.abort_handle());
-    let events = Events { shared: Arc::clone(&shared), _outbox: outbox.clone() };
-    Ok((Connection { shared, outbox }, events))
-}
-
 impl Connection {
-    /// A connection for a device, with a persistent session: the broker keeps what comes while the device is away.
-    pub fn builder(options: impl Into<MqttOptions>, device: e4::Client) -> Builder {
-        Builder::new(options.into(), device)
+    pub(crate) fn new(shared: Arc<Shared>, outbox: Outbox) -> (Self, Events) {
+        let events = Events { shared: Arc::clone(&shared), _outbox: outbox.clone() };
+        (Self { shared, outbox }, events)
     }
 
     /// Seals a message and hands it over to be published. Waits for room in the queue, not for the broker: for that,
@@ -390,39 +292,6 @@ impl Drop for Events {
 impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Events").finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    pub(crate) fn subscriptions(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, QoS>> {
-        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether messages of a topic are neither sealed nor opened.
-    pub(crate) fn passes_in_the_clear(&self, topic: &Topic<'_>) -> bool {
-        self.clear.iter().any(|filter| filter.matches(topic)) && topic.as_str() != self.control_topic.as_str()
-    }
-
-    pub(crate) fn protect(
-        &self,
-        device: &e4::Client,
-        topic: &Topic<'_>,
-        payload: &[u8],
-        qos: QoS,
-        retain: bool,
-    ) -> Result<Outgoing, e4::SealError> {
-        let sealed = !self.passes_in_the_clear(topic);
-        let payload = if sealed { Bytes::from(device.seal(topic, payload)?) } else { Bytes::copy_from_slice(payload) };
-        Ok(Outgoing { topic: topic.as_str().to_owned(), payload, qos, retain, is_command: false, sealed })
-    }
-}
-
-impl Outgoing {
-    /// Bytes of the packet, or a few more.
-    fn packet_len(&self) -> usize {
-        /// Fixed header, lengths, packet id, content type.
-        const AROUND: usize = 5 + 2 + 2 + 4 + 32;
-        AROUND + self.topic.len() + self.payload.len()
     }
 }
 

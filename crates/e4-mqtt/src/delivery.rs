@@ -3,9 +3,10 @@
 
 use crate::{
     QoS,
-    connection::{BrokerLimits, Shared},
     error::BrokerError,
+    limits::BrokerLimits,
     protocol::{Answer, NotTaken, Outgoing, Requests},
+    shared::Shared,
 };
 use futures_util::{
     StreamExt,

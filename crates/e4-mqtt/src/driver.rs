@@ -1,10 +1,11 @@
 //! The task that drives a connection: connects, takes in what arrives, follows the key server.
 
 use crate::{
-    connection::{BrokerLimits, Shared},
     event::{Event, Message, Protection, Refused},
+    limits::BrokerLimits,
     protocol::{Arrived, Broken, Happening, Limits, Link, NotTaken},
     queue::Receipt,
+    shared::Shared,
 };
 use e4::{NameError, OpenError, Opened, Refusal, Topic};
 use std::{

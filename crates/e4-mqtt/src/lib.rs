@@ -72,19 +72,26 @@ mod error;
 mod event;
 mod protocol;
 
-mod delivery;
+mod limits;
 mod queue;
+mod will;
 
-mod builder;
-mod connection;
+mod shared;
+
+mod delivery;
 mod driver;
 
-pub use builder::{Builder, LastWill};
+mod connection;
+
+mod builder;
+
+pub use builder::Builder;
 pub use connection::{Connection, Events, Shutdown};
 pub use delivery::Delivery;
 pub use error::{BrokerError, BuildError, Closed, PublishError};
 pub use event::{Event, Message, Overflow, Protection, Refused, Seal};
 pub use protocol::{MqttOptions, QoS};
+pub use will::LastWill;
 
 /// The README's example, so that it compiles.
 #[cfg(all(doctest, feature = "v5"))]

@@ -1,0 +1,42 @@
+//! What the broker takes, and whether a message fits.
+
+use crate::{QoS, error::PublishError, protocol::Outgoing};
+
+/// What the broker takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BrokerLimits {
+    /// Bytes of the largest packet.
+    pub(crate) max_packet: u32,
+    pub(crate) max_qos: QoS,
+}
+
+impl BrokerLimits {
+    /// Fails if a message is larger than the broker takes.
+    pub(crate) fn check_size(self, message: &Outgoing) -> Result<(), PublishError> {
+        let (bytes, limit) = (message.packet_len(), usize::try_from(self.max_packet).unwrap_or(usize::MAX));
+        if bytes > limit { Err(PublishError::TooLarge { bytes, limit }) } else { Ok(()) }
+    }
+
+    /// Makes a message one that the broker takes, or says why it cannot be.
+    pub(crate) fn fit(self, message: &mut Outgoing) -> Result<(), String> {
+        self.check_size(message).map_err(|error| error.to_string())?;
+        // A command that comes twice is refused the second time: QoS 1 is as good.
+        if message.is_command && self.max_qos == QoS::AtLeastOnce {
+            message.qos = QoS::AtLeastOnce;
+        }
+        let (qos, max_qos) = (message.qos as u8, self.max_qos as u8);
+        if qos > max_qos {
+            return Err(format!("it has QoS {qos}, and the broker takes {max_qos} at most"));
+        }
+        Ok(())
+    }
+}
+
+impl Outgoing {
+    /// Bytes of the packet, or a few more.
+    fn packet_len(&self) -> usize {
+        /// Fixed header, lengths, packet id, content type.
+        const AROUND: usize = 5 + 2 + 2 + 4 + 32;
+        AROUND + self.topic.len() + self.payload.len()
+    }
+}

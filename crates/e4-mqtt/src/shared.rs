@@ -1,0 +1,74 @@
+//! What the handles and the tasks of a connection have in common.
+
+use crate::{
+    QoS,
+    limits::BrokerLimits,
+    protocol::{Outgoing, Requests},
+    queue::Queue,
+    will::LastWill,
+};
+use bytes::Bytes;
+use e4::{ControlTopic, Topic, TopicFilter};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64},
+    },
+};
+use tokio::{
+    sync::{Notify, RwLock, watch},
+    task::AbortHandle,
+};
+
+pub(crate) struct Shared {
+    /// None once the connection was shut down.
+    pub(crate) device: Arc<RwLock<Option<e4::Client>>>,
+    pub(crate) control_topic: ControlTopic,
+    pub(crate) clear: Vec<TopicFilter<'static>>,
+    pub(crate) will: Option<LastWill>,
+    pub(crate) leave_messages: bool,
+    pub(crate) queue: Queue,
+    pub(crate) requests: Requests,
+    /// What the application has subscribed.
+    pub(crate) subscriptions: Mutex<BTreeMap<String, QoS>>,
+    /// Counts the sessions that began anew, in which the broker knows no subscriptions.
+    pub(crate) sessions: AtomicU64,
+    /// Counts the connections that the broker took.
+    pub(crate) connections: AtomicU64,
+    /// The control topic is subscribed in this session.
+    pub(crate) following: AtomicBool,
+    /// What the broker takes; none before the first connection.
+    pub(crate) broker: watch::Sender<Option<BrokerLimits>>,
+    /// Told once when the connection is to end, connected or not.
+    pub(crate) ending: Notify,
+    /// Bytes of the largest packet that this side sends.
+    pub(crate) max_packet: u32,
+    pub(crate) driver: OnceLock<AbortHandle>,
+    /// The task that drives the connection has ended: told, or gone.
+    pub(crate) ended: watch::Receiver<bool>,
+}
+
+impl Shared {
+    pub(crate) fn subscriptions(&self) -> MutexGuard<'_, BTreeMap<String, QoS>> {
+        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether messages of a topic are neither sealed nor opened.
+    pub(crate) fn passes_in_the_clear(&self, topic: &Topic<'_>) -> bool {
+        self.clear.iter().any(|filter| filter.matches(topic)) && topic.as_str() != self.control_topic.as_str()
+    }
+
+    pub(crate) fn protect(
+        &self,
+        device: &e4::Client,
+        topic: &Topic<'_>,
+        payload: &[u8],
+        qos: QoS,
+        retain: bool,
+    ) -> Result<Outgoing, e4::SealError> {
+        let sealed = !self.passes_in_the_clear(topic);
+        let payload = if sealed { Bytes::from(device.seal(topic, payload)?) } else { Bytes::copy_from_slice(payload) };
+        Ok(Outgoing { topic: topic.as_str().to_owned(), payload, qos, retain, is_command: false, sealed })
+    }
+}
