@@ -1,5 +1,9 @@
 //! The key server's end: seals commands for clients (protocol page, section 4).
 
+mod lane;
+
+pub use lane::{Lane, LaneError};
+
 use crate::{
     command::{Command, CommandError, MAX_LEN},
     keys::{C2SecretKey, ClientKey, ControlKey, KeyError, TopicKey, VerifyingKey},
@@ -15,9 +19,9 @@ use zeroize::ZeroizeOnDrop;
 /// # Order
 ///
 /// A client takes a command only if it is not older than the newest that it took, for ever. So seal the commands for a
-/// client with timestamps that never decrease, and publish them in that order, at QoS 2, without retain. Several
+/// client with timestamps that never decrease, and publish them in that order, at QoS 1, without retain. Several
 /// commands may carry the same second; clients remember those of one second up to a bound (16 in the fixed-capacity
-/// key ring), so a long series is spread over several seconds.
+/// key ring), so a long series is spread over several seconds. A [`Lane`] for each client sees to all of that.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
@@ -103,6 +107,9 @@ impl Recipient {
 
     /// Seals the two commands that give a topic a new key and take the old one away at once, without the hour during
     /// which a client still opens messages under its previous key. Publish them in this order.
+    ///
+    /// Both carry one time. Take it from [`Lane::reserve_alone`], for two commands: then no client has room for the first
+    /// and none for the second.
     ///
     /// # Security
     ///

@@ -7,6 +7,10 @@ use core::fmt;
 pub struct Timestamp(u64);
 
 impl Timestamp {
+    /// The first time that is none: 2^33, in the year 2242. What says this or more counts milliseconds, or is no timestamp
+    /// at all, and no command may carry it.
+    pub const LIMIT: Self = Self(1 << 33);
+
     /// A time in Unix seconds.
     #[must_use]
     pub const fn from_unix(seconds: u64) -> Self {
@@ -24,6 +28,11 @@ impl Timestamp {
     #[must_use]
     pub const fn as_unix(self) -> u64 {
         self.0
+    }
+
+    /// Whether it is before [`LIMIT`](Self::LIMIT).
+    pub(crate) const fn is_plausible(self) -> bool {
+        self.0 < Self::LIMIT.0
     }
 
     pub(crate) const fn to_wire(self) -> [u8; 8] {
