@@ -70,10 +70,12 @@ pub mod scan;
 #[cfg(test)]
 mod schema;
 pub mod session;
+mod settings;
 pub mod summary;
 pub mod target;
 pub mod tls;
 
-pub use examine::{Settings, examine};
+pub use examine::examine;
 pub use report::Report;
+pub use settings::Settings;
 pub use target::Target;

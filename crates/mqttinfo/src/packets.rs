@@ -10,6 +10,8 @@ use mqtt5_protocol::{
     encoding::{decode_variable_int, encode_variable_int},
 };
 
+pub use mqtt_advice::first_bytes::looks_like;
+
 /// Bytes of a packet that are kept. The rest of a longer one is passed over.
 pub const KEPT: usize = 64 * 1024;
 
@@ -181,36 +183,6 @@ fn value_len(kind: PropertyValueType, bytes: &Bytes) -> Option<usize> {
     }
 }
 
-/// What bytes that are no MQTT look like, by their beginning.
-#[must_use]
-pub fn looks_like(bytes: &[u8]) -> &'static str {
-    const MARKS: [(&[u8], &str); 12] = [
-        (b"HTTP/", "an HTTP server"),
-        (b"<", "HTML or XML"),
-        (b"SSH-", "an SSH server"),
-        (b"AMQP", "an AMQP broker"),
-        (b"RTSP/", "an RTSP server"),
-        (b"+OK", "a POP3 or Redis server"),
-        (b"-ERR", "a Redis server"),
-        (b"* OK", "an IMAP server"),
-        (b"220 ", "an FTP or SMTP server"),
-        (b"ERROR", "a STOMP broker or another server of text"),
-        (b"\x15\x03", "TLS: try mqtts:// or wss://"),
-        (b"\x16\x03", "TLS: try mqtts:// or wss://"),
-    ];
-    let known = MARKS.iter().find(|(mark, _)| bytes.starts_with(mark));
-    known.map_or_else(
-        || {
-            if !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
-                "a server of text"
-            } else {
-                "nothing known"
-            }
-        },
-        |(_, name)| name,
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,18 +252,5 @@ mod tests {
         }
         assert_eq!(cut(&[0x20, 1, 0], 3).unwrap()[0].connack(5), None, "without a code");
         assert_eq!(cut(&[0xd0, 0], 3).unwrap()[0].connack(5), None, "no CONNACK");
-    }
-
-    #[test]
-    fn other_servers_are_known_by_their_first_bytes() {
-        for (bytes, name) in [
-            (&b"HTTP/1.1 400 Bad Request\r\n"[..], "an HTTP server"),
-            (b"\x15\x03\x03\x00\x02\x02\x46", "TLS: try mqtts:// or wss://"),
-            (b"hello\r\n", "a server of text"),
-            (b"\x00\x01", "nothing known"),
-            (b"", "nothing known"),
-        ] {
-            assert_eq!(looks_like(bytes), name);
-        }
     }
 }

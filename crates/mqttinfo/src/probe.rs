@@ -8,10 +8,10 @@ mod oddities;
 
 use crate::{
     dial::{Dialer, Trust},
-    examine::Settings,
     packets::Frame,
     report::{Answer, Level, LevelReport, Reaction, Report, TlsReport},
     session::{Hello, Received, Session, hello},
+    settings::Settings,
     target::Transport,
     tls,
 };

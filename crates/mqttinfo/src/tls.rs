@@ -8,13 +8,13 @@
 mod attempt;
 mod chain;
 mod client_hello;
+mod limits;
 mod look;
 mod server_hello;
-mod settings;
 mod suites;
-mod verify;
 
-pub use look::{Limits, look};
+pub use limits::Limits;
+pub use look::look;
+pub use mqtt_advice::{LoadError, TlsSettings, server_name};
 #[doc(hidden)]
 pub use server_hello::{Answer, parse_server_hello};
-pub use settings::{LoadError, TlsSettings, server_name};

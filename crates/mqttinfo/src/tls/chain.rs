@@ -1,27 +1,21 @@
 //! Certificates in words, and whether they are trusted.
 
-use super::settings::TlsSettings;
 use crate::report::{Certificate, Trust};
-use core::fmt::Write as _;
+use mqtt_advice::{
+    TlsSettings,
+    certificate::{clean, distrust, is_self_signed, names, rsa_bits},
+};
 use rustls::{
-    CertificateError, Error,
-    client::{verify_server_cert_signed_by_trust_anchor, verify_server_name},
     crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256,
     pki_types::{CertificateDer, ServerName, UnixTime},
-    server::ParsedCertificate,
 };
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use x509_parser::{
     oid_registry::{OID_EC_P256, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_PKCS1_RSASSAPSS, OID_SIG_ED448},
     prelude::*,
-    public_key::PublicKey,
 };
 
 /// No honest chain is longer.
 const MAX_CHAIN: usize = 10;
-/// A certificate may have thousands of names. Nobody reads them.
-const MAX_NAMES: usize = 100;
-const MAX_TEXT: usize = 512;
 
 /// Reads a chain. What is malformed is left out, and said.
 pub(super) fn read_chain<T: AsRef<[u8]>>(chain: &[T]) -> (Vec<Certificate>, Option<String>) {
@@ -59,39 +53,6 @@ fn describe(certificate: &X509Certificate<'_>, der: &[u8]) -> Certificate {
     }
 }
 
-/// Subject and issuer are one, and the signature fits where it can be checked.
-fn is_self_signed(certificate: &X509Certificate<'_>) -> bool {
-    if certificate.subject().as_raw() != certificate.issuer().as_raw() {
-        return false;
-    }
-    match certificate.verify_signature(None) {
-        Ok(()) => true,
-        Err(X509Error::SignatureVerificationError) => {
-            // Signatures of keys as small as this cannot be checked. Then the names decide.
-            rsa_bits(certificate.public_key()).is_some_and(|bits| bits < 2048)
-        }
-        Err(_) => true,
-    }
-}
-
-fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
-    let Ok(Some(alternatives)) = certificate.subject_alternative_name() else { return Vec::new() };
-    let name = |name: &GeneralName<'_>| match name {
-        GeneralName::DNSName(name) => Some(clean(name)),
-        GeneralName::IPAddress(bytes) => address(bytes).map(|address| address.to_string()),
-        _ => None,
-    };
-    alternatives.value.general_names.iter().filter_map(name).take(MAX_NAMES).collect()
-}
-
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    match bytes.len() {
-        4 => <[u8; 4]>::try_from(bytes).ok().map(|bytes| Ipv4Addr::from(bytes).into()),
-        16 => <[u8; 16]>::try_from(bytes).ok().map(|bytes| Ipv6Addr::from(bytes).into()),
-        _ => None,
-    }
-}
-
 /// "For ever" in a certificate is the end of the year 9999 (RFC 5280, 4.1.2.5), which is past what a timestamp holds.
 fn time(time: &ASN1Time) -> jiff::Timestamp {
     let seconds = time.timestamp();
@@ -100,15 +61,6 @@ fn time(time: &ASN1Time) -> jiff::Timestamp {
     } else {
         jiff::Timestamp::MAX
     })
-}
-
-/// The size of an RSA key; none if it is of another kind.
-pub(super) fn rsa_bits(key: &SubjectPublicKeyInfo<'_>) -> Option<usize> {
-    let Ok(PublicKey::RSA(key)) = key.parsed() else { return None };
-    // A zero byte keeps a large number from being negative.
-    let modulus = key.modulus;
-    let leading = modulus.first().map_or(0, |first| first.leading_zeros());
-    Some((modulus.len() * 8).saturating_sub(usize::try_from(leading).unwrap_or_default()))
 }
 
 fn key_in_words(key: &SubjectPublicKeyInfo<'_>) -> String {
@@ -154,12 +106,6 @@ fn sha256(bytes: &[u8]) -> String {
     hex::encode(suite.common.hash_provider.hash(bytes).as_ref())
 }
 
-/// A text from outside, as it can be shown: nothing in it speaks to the terminal, and it ends somewhere.
-pub(super) fn clean(text: &str) -> String {
-    let clean = |character: char| if character.is_control() { char::REPLACEMENT_CHARACTER } else { character };
-    text.chars().take(MAX_TEXT).map(clean).collect()
-}
-
 /// Whether the roots vouch for a chain and its name at this time. Says all that is wrong with it, not just the first.
 pub(super) fn trust(
     chain: &[CertificateDer<'_>],
@@ -167,80 +113,14 @@ pub(super) fn trust(
     settings: &TlsSettings,
     now: UnixTime,
 ) -> Option<Trust> {
-    let (first, others) = chain.split_first()?;
-    let reasons = match ParsedCertificate::try_from(first) {
-        Err(error) => vec![reason(&error, first)],
-        Ok(parsed) => {
-            let algorithms = settings.provider().signature_verification_algorithms.all;
-            let path = verify_server_cert_signed_by_trust_anchor(&parsed, settings.roots(), others, now, algorithms);
-            [path, verify_server_name(&parsed, name)]
-                .into_iter()
-                .filter_map(Result::err)
-                .map(|error| {
-                    if settings.roots().is_empty() && is_unknown(&error) {
-                        return "no certificate authority is known on this system".to_owned();
-                    }
-                    reason(&error, first)
-                })
-                .collect()
-        }
-    };
-    Some(if reasons.is_empty() { Trust::Trusted } else { Trust::Untrusted { reason: reasons.join("; ") } })
-}
-
-const fn is_unknown(error: &Error) -> bool {
-    matches!(error, Error::InvalidCertificate(CertificateError::UnknownIssuer))
-}
-
-fn reason(error: &Error, certificate: &CertificateDer<'_>) -> String {
-    let Error::InvalidCertificate(error) = error else { return clean(&error.to_string()) };
-    let parsed = X509Certificate::from_der(certificate).ok().map(|(_, parsed)| parsed);
-    let self_signed = parsed.as_ref().is_some_and(is_self_signed);
-    match error {
-        CertificateError::ExpiredContext { not_after, .. } => format!("it expired on {}", day(*not_after)),
-        CertificateError::NotValidYetContext { not_before, .. } => {
-            format!("it is not valid before {}", day(*not_before))
-        }
-        CertificateError::UnknownIssuer if self_signed => {
-            "it is self-signed, and not among the trusted certificates".to_owned()
-        }
-        CertificateError::UnknownIssuer => "no trusted authority has made it".to_owned(),
-        CertificateError::NotValidForNameContext { expected, .. } => {
-            let mut text = format!("it is not for {}", clean(&expected.to_str()));
-            match parsed.map(|parsed| names(&parsed)).filter(|names| !names.is_empty()) {
-                Some(names) => {
-                    let _ = write!(text, ", only for {}", clean(&names.join(", ")));
-                }
-                None => text.push_str(": it has no names"),
-            }
-            text
-        }
-        CertificateError::InvalidPurposeContext { .. } | CertificateError::InvalidPurpose => {
-            "it is not made for a server".to_owned()
-        }
-        CertificateError::BadSignature => "a signature in its chain is wrong".to_owned(),
-        CertificateError::BadEncoding => "it is malformed".to_owned(),
-        CertificateError::UnhandledCriticalExtension => "it has a critical extension that is not known here".to_owned(),
-        other => {
-            let text = other.to_string();
-            if text.contains("CaUsedAsEndEntity") && self_signed {
-                "it is self-signed, and marked as that of an authority, not of a server".to_owned()
-            } else if text.contains("CaUsedAsEndEntity") {
-                "it is the certificate of an authority, not of a server".to_owned()
-            } else if text.contains("UnsupportedCertVersion") {
-                "it is a certificate of X.509 version 1 or 2, which cannot say what it is for".to_owned()
-            } else if text.contains("Unsupported") {
-                "it is signed in a way that is no longer trusted, or not known here".to_owned()
-            } else {
-                clean(&text)
-            }
-        }
-    }
-}
-
-fn day(time: UnixTime) -> String {
-    let time = i64::try_from(time.as_secs()).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    time.map_or_else(|| "a day far away".to_owned(), |time| time.strftime("%Y-%m-%d").to_string())
+    chain.first()?;
+    let problems = distrust(chain, name, settings.roots(), settings.provider(), now);
+    Some(if problems.is_empty() {
+        Trust::Trusted
+    } else {
+        let reasons: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        Trust::Untrusted { reason: reasons.join("; ") }
+    })
 }
 
 #[cfg(test)]

@@ -1,41 +1,22 @@
 //! All that is to be found out about the TLS of a target.
 
 use super::{
-    attempt::{Failure, OLD_VERSIONS, Prober, Shown},
+    attempt::{OLD_VERSIONS, Prober},
     chain::{read_chain, trust},
     client_hello::{TLS_1_2, all_suites},
-    settings::{Shape, TlsSettings, server_name},
+    limits::Limits,
     suites,
 };
-use crate::{
-    report::{ClientCertificate, TlsReport, Trust},
-    target::Target,
-};
+use crate::report::{ClientCertificate, TlsReport, Trust};
 use futures_util::future::{join_all, join5};
+use mqtt_advice::{Failure, Shape, Target, TlsSettings, handshake::Shown, server_name};
 use rustls::{ProtocolVersion, SupportedCipherSuite, pki_types::UnixTime, version};
-use std::{io, time::Duration};
+use std::io;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::Semaphore,
     time::Instant,
 };
-
-/// How long a look may take, and how much of the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// For one connection, from dialling to its end.
-    pub attempt: Duration,
-    /// For all of them.
-    pub total: Duration,
-    /// Connections at once.
-    pub at_once: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { attempt: Duration::from_secs(5), total: Duration::from_secs(20), at_once: 4 }
-    }
-}
 
 /// Looks at the TLS of a target, on fresh connections that `dial` makes.
 ///
@@ -77,7 +58,7 @@ where
     let first = prober.handshake(&Shape::default(), true).await;
     report_first(&mut report, &first, &prober.name, settings);
     if let Some(failure) = first.failure.as_ref().filter(|failure| !first.is_tls() && !failure.may_be_tls()) {
-        report.error = Some(failure.in_words());
+        report.error = Some(failure.to_string());
         return report;
     }
     // The certificate is only shown to a server that may have it. Without, the rest is still seen, up to the refusal.
@@ -134,13 +115,6 @@ fn report_version<'a>(
 ) {
     if spoken || failures.into_iter().all(Failure::is_answer) {
         report.versions.insert(name.to_owned(), spoken);
-    }
-}
-
-impl Shown {
-    /// Whether there was a `ServerHello` at least.
-    const fn is_tls(&self) -> bool {
-        self.version.is_some()
     }
 }
 
@@ -219,14 +193,14 @@ where
 
 fn explain(report: &TlsReport, first: &Shown, unanswered: Option<&Failure>) -> Option<String> {
     if let Some(failure) = unanswered {
-        return Some(format!("not all was looked at: {}", failure.in_words()));
+        return Some(format!("not all was looked at: {failure}"));
     }
     if !report.suites.is_empty() && report.suites.iter().all(|name| suites::needs_shared_key(name)) {
         return Some("the server only takes clients that share a key with it beforehand (PSK)".to_owned());
     }
     let failure = first.failure.as_ref().filter(|_| !first.refused)?;
     if report.versions.values().any(|spoken| *spoken) {
-        return Some(format!("MQTT cannot be spoken with it by this program: {}", failure.in_words()));
+        return Some(format!("MQTT cannot be spoken with it by this program: {failure}"));
     }
-    Some(failure.in_words())
+    Some(failure.to_string())
 }

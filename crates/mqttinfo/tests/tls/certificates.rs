@@ -55,7 +55,9 @@ async fn what_is_not_trusted_is_told_why() {
     purpose.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     let mut of_authority = params(&["localhost"]);
     of_authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let no_names = CertificateParams::new(Vec::new()).unwrap();
+    let common_name = CertificateParams::new(Vec::new()).unwrap();
+    let mut no_names = common_name.clone();
+    no_names.distinguished_name = rcgen::DistinguishedName::new();
     for (identity, name, expected) in [
         (authority.sign(params(&["localhost"])), "localhost", None),
         (authority.sign(params(&["localhost"])), "localhost.", None),
@@ -69,6 +71,14 @@ async fn what_is_not_trusted_is_told_why() {
             authority.sign(params(&["b.example", "10.0.0.1"])),
             "localhost",
             Some("it is not for localhost, only for b.example, 10.0.0.1"),
+        ),
+        (
+            authority.sign(common_name),
+            "localhost",
+            Some(
+                "it is not for localhost: it has no names but the common name rcgen self signed cert, which no longer \
+                 counts (RFC 9525)",
+            ),
         ),
         (authority.sign(no_names), "127.0.0.1", Some("it is not for 127.0.0.1: it has no names")),
         (stranger.sign(params(&["localhost"])), "localhost", Some("no trusted authority has made it")),
@@ -228,13 +238,13 @@ fn files_that_cannot_be_used_are_refused_by_name() {
     let missing = authority.file("x", "").with_file_name("nowhere.pem");
     let load = |authorities, certificate, key| TlsSettings::load(authorities, certificate, key, false).unwrap_err();
     for (error, text) in [
-        (load(Some(missing.as_path()), None, None), "nowhere.pem cannot be read"),
+        (load(Some(missing.as_path()), None, None), "nowhere.pem: No such file"),
         (load(Some(key.as_path()), None, None), "no certificate in PEM"),
         (load(Some(damaged.as_path()), None, None), "damaged.pem is damaged"),
         (load(Some(cut.as_path()), None, None), "cut.pem is damaged"),
         (load(None, Some(certificate.as_path()), None), "give both"),
         (load(None, None, Some(key.as_path())), "give both"),
-        (load(None, Some(certificate.as_path()), Some(certificate.as_path())), "no private key in PEM"),
+        (load(None, Some(certificate.as_path()), Some(certificate.as_path())), "no secret key in PEM"),
         (load(None, Some(certificate.as_path()), Some(locked.as_path())), "locked.key is protected by a passphrase"),
         (load(None, Some(certificate.as_path()), Some(other_key.as_path())), "other.key is not that of"),
         (load(None, Some(damaged.as_path()), Some(key.as_path())), "damaged.pem is damaged"),

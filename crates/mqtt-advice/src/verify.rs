@@ -18,7 +18,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Sees what a server shows and asks for during a handshake, even when that fails afterwards.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     chain: Mutex<Vec<CertificateDer<'static>>>,
     asked: AtomicBool,
     own: Option<Arc<CertifiedKey>>,
@@ -26,17 +26,17 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Shows this certificate to a server that asks.
-    pub(super) fn new(own: Option<Arc<CertifiedKey>>) -> Arc<Self> {
+    pub(crate) fn new(own: Option<Arc<CertifiedKey>>) -> Arc<Self> {
         Arc::new(Self { chain: Mutex::default(), asked: AtomicBool::new(false), own })
     }
 
     /// Whether the server asked for a client certificate.
-    pub(super) fn asked(&self) -> bool {
+    pub(crate) fn asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
 
     /// The chain that the server sent.
-    pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
+    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
         self.chain.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -55,13 +55,13 @@ impl ResolvesClientCert for Watch {
 /// Takes every certificate. The server still has to prove that it has the certificate's key, as far as that can be
 /// checked: of RSA keys below 2,048 bits, which old brokers have, nothing here can check a signature.
 #[derive(Debug)]
-pub(super) struct AnyCertificate {
+pub(crate) struct AnyCertificate {
     algorithms: WebPkiSupportedAlgorithms,
     watch: Arc<Watch>,
 }
 
 impl AnyCertificate {
-    pub(super) const fn new(algorithms: WebPkiSupportedAlgorithms, watch: Arc<Watch>) -> Self {
+    pub(crate) const fn new(algorithms: WebPkiSupportedAlgorithms, watch: Arc<Watch>) -> Self {
         Self { algorithms, watch }
     }
 
@@ -74,7 +74,7 @@ impl AnyCertificate {
     ) -> Result<HandshakeSignatureValid, Error> {
         let (_, parsed) = X509Certificate::from_der(certificate)
             .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
-        if super::chain::rsa_bits(parsed.public_key()).is_some_and(|bits| bits < 2048) {
+        if crate::certificate::rsa_bits(parsed.public_key()).is_some_and(|bits| bits < 2048) {
             return Ok(HandshakeSignatureValid::assertion());
         }
         let key = &parsed.public_key().subject_public_key.data;

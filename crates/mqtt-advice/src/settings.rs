@@ -1,22 +1,17 @@
 //! What the command line says about TLS, and the configurations of rustls that follow from it.
 
-use super::verify::{AnyCertificate, Watch};
+use crate::{
+    files::{self, LoadError},
+    verify::{AnyCertificate, Watch},
+};
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
     client::Resumption,
     crypto::CryptoProvider,
-    pki_types::{
-        CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName,
-        pem::{self, PemObject},
-    },
+    pki_types::{InvalidDnsNameError, ServerName},
     sign::CertifiedKey,
 };
-use std::{
-    fmt, fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
-use zeroize::Zeroizing;
+use std::{fmt, path::Path, sync::Arc};
 
 /// Whom to trust, and what to show of oneself.
 #[derive(Clone)]
@@ -28,56 +23,6 @@ pub struct TlsSettings {
     provider: Arc<CryptoProvider>,
     lenient: Arc<ClientConfig>,
     strict: Arc<ClientConfig>,
-}
-
-/// Why files for TLS cannot be used.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum LoadError {
-    /// A file cannot be read.
-    Read(PathBuf, io::Error),
-    /// A file has no such thing in PEM.
-    Missing(PathBuf, &'static str),
-    /// What is in a file is damaged.
-    Damaged(PathBuf, String),
-    /// The key is protected by a passphrase.
-    Passphrase(PathBuf),
-    /// Key and certificate do not belong together.
-    Mismatch(PathBuf, PathBuf),
-    /// There is a certificate and no key, or the other way round.
-    Half,
-    /// The library for TLS does not work.
-    Library(rustls::Error),
-}
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Read(file, error) => write!(f, "{} cannot be read: {error}", file.display()),
-            Self::Missing(file, what) => write!(f, "there is no {what} in PEM in {}", file.display()),
-            Self::Damaged(file, why) => write!(f, "{} is damaged: {why}", file.display()),
-            Self::Passphrase(file) => write!(
-                f,
-                "the key in {} is protected by a passphrase: take it off with openssl pkey -in FILE -out NEW",
-                file.display()
-            ),
-            Self::Mismatch(certificate, key) => {
-                write!(f, "the key in {} is not that of the certificate in {}", key.display(), certificate.display())
-            }
-            Self::Half => f.write_str("a client certificate and its key are only of use together: give both"),
-            Self::Library(error) => write!(f, "TLS does not work here: {error}"),
-        }
-    }
-}
-
-impl core::error::Error for LoadError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Read(_, error) => Some(error),
-            Self::Library(error) => Some(error),
-            _ => None,
-        }
-    }
 }
 
 impl fmt::Debug for TlsSettings {
@@ -105,8 +50,10 @@ impl TlsSettings {
     ) -> Result<Self, LoadError> {
         let mut roots = RootCertStore::empty();
         if let Some(file) = authorities {
-            for authority in read_certificates(file)? {
-                roots.add(authority).map_err(|error| LoadError::Damaged(file.to_owned(), error.to_string()))?;
+            for authority in files::certificates(file)? {
+                roots.add(authority).map_err(|_| {
+                    LoadError::Damaged(file.to_owned(), "a certificate in it cannot be read".to_owned())
+                })?;
             }
         } else {
             // Some of a system's authorities are so old that they cannot be read. That is no reason to stop.
@@ -115,14 +62,33 @@ impl TlsSettings {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let own = match (certificate, key) {
             (None, None) => None,
-            (Some(certificate), Some(key)) => Some(Arc::new(read_own(certificate, key, &provider)?)),
+            (Some(certificate), Some(key)) => Some(Arc::new(files::client_certificate(certificate, key, &provider)?)),
             _ => return Err(LoadError::Half),
         };
+        Self::new(roots, own, insecure, provider).map_err(LoadError::Library)
+    }
+
+    /// To look at any server, with nothing to show: trusts nobody.
+    ///
+    /// # Errors
+    ///
+    /// The library for TLS does not work.
+    pub fn anyone() -> Result<Self, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        Self::new(RootCertStore::empty(), None, false, provider)
+    }
+
+    fn new(
+        roots: RootCertStore,
+        own: Option<Arc<CertifiedKey>>,
+        insecure: bool,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, rustls::Error> {
         let roots = Arc::new(roots);
         let shape = Shape::default();
-        let lenient = build(&provider, None, &shape, &Watch::new(None)).map_err(LoadError::Library)?;
+        let lenient = build(&provider, None, &shape, &Watch::new(None))?;
         let trusted = (!insecure).then_some(&roots);
-        let strict = build(&provider, trusted, &shape, &Watch::new(own.clone())).map_err(LoadError::Library)?;
+        let strict = build(&provider, trusted, &shape, &Watch::new(own.clone()))?;
         Ok(Self { roots, own, insecure, provider, lenient: Arc::new(lenient), strict: Arc::new(strict) })
     }
 
@@ -158,32 +124,39 @@ impl TlsSettings {
     /// # Errors
     ///
     /// Versions and suites do not go together.
-    pub(super) fn config(&self, shape: &Shape<'_>, watch: &Arc<Watch>) -> Result<ClientConfig, rustls::Error> {
+    pub(crate) fn config(&self, shape: &Shape<'_>, watch: &Arc<Watch>) -> Result<ClientConfig, rustls::Error> {
         let trusted = (shape.credentials && !self.insecure).then_some(&self.roots);
         build(&self.provider, trusted, shape, watch)
     }
 
-    pub(super) fn roots(&self) -> &RootCertStore {
+    /// The certificate authorities that are trusted.
+    #[must_use]
+    pub fn roots(&self) -> &RootCertStore {
         &self.roots
     }
 
-    pub(super) fn own(&self) -> Option<&Arc<CertifiedKey>> {
+    pub(crate) fn own(&self) -> Option<&Arc<CertifiedKey>> {
         self.own.as_ref()
     }
 
-    pub(super) fn provider(&self) -> &CryptoProvider {
+    /// The cryptography that is used.
+    #[must_use]
+    pub fn provider(&self) -> &CryptoProvider {
         &self.provider
     }
 }
 
 /// What one connection offers.
-pub(super) struct Shape<'a> {
-    pub(super) versions: &'a [&'static SupportedProtocolVersion],
-    /// All, if none.
-    pub(super) suites: Option<&'a [rustls::SupportedCipherSuite]>,
-    pub(super) alpn: &'a [&'a [u8]],
+#[derive(Debug, Clone)]
+pub struct Shape<'a> {
+    /// Versions of TLS.
+    pub versions: &'a [&'static SupportedProtocolVersion],
+    /// Cipher suites; all, if none.
+    pub suites: Option<&'a [rustls::SupportedCipherSuite]>,
+    /// Protocols, by ALPN.
+    pub alpn: &'a [&'a [u8]],
     /// Whether something secret goes through it.
-    pub(super) credentials: bool,
+    pub credentials: bool,
 }
 
 impl Default for Shape<'_> {
@@ -235,40 +208,6 @@ fn build(
 pub fn server_name(host: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
     // A name may end in a dot. The library takes it off: certificates have none there (RFC 6066, 3).
     ServerName::try_from(host.to_owned())
-}
-
-fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, LoadError> {
-    fs::read(file).map(Zeroizing::new).map_err(|error| LoadError::Read(file.to_owned(), error))
-}
-
-fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, LoadError> {
-    let certificates = CertificateDer::pem_slice_iter(&read(file)?)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| LoadError::Damaged(file.to_owned(), error.to_string()))?;
-    if certificates.is_empty() {
-        return Err(LoadError::Missing(file.to_owned(), "certificate"));
-    }
-    Ok(certificates)
-}
-
-fn read_own(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, LoadError> {
-    let chain = read_certificates(certificate)?;
-    let text = read(key)?;
-    let der = PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
-        pem::Error::NoItemsFound if contains(&text, b"ENCRYPTED PRIVATE KEY") => LoadError::Passphrase(key.to_owned()),
-        pem::Error::NoItemsFound => LoadError::Missing(key.to_owned(), "private key"),
-        _ if contains(&text, b"Proc-Type: 4,ENCRYPTED") => LoadError::Passphrase(key.to_owned()),
-        error => LoadError::Damaged(key.to_owned(), error.to_string()),
-    })?;
-    CertifiedKey::from_der(chain, der, provider).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => LoadError::Mismatch(certificate.to_owned(), key.to_owned()),
-        rustls::Error::InvalidCertificate(_) => LoadError::Damaged(certificate.to_owned(), error.to_string()),
-        error => LoadError::Damaged(key.to_owned(), error.to_string()),
-    })
-}
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
 }
 
 #[cfg(test)]
