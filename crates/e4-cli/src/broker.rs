@@ -1,17 +1,19 @@
 //! Connecting to a broker: the arguments, spelled as those of mosquitto's tools, and the first connection.
 
+mod not_connected;
+
 use crate::{
     output::Failure,
     password::one_line,
     secret_file::Source,
     terminal::{note, printable},
 };
-use anyhow::{Context, anyhow, bail, ensure};
-use base64::{Engine, prelude::BASE64_STANDARD};
+use anyhow::{Context, anyhow, ensure};
 use clap::{ArgAction, ValueEnum, builder::Resettable};
 use e4::{Client, TopicFilter};
 use e4_mqtt::{Builder, Connection, Event, Events, MqttOptions, QoS, rumqttc_v4, rumqttc_v5};
-use std::{fs, path::PathBuf, time::Duration};
+use mqtt_advice::TlsSettings;
+use std::{path::PathBuf, sync::OnceLock, time::Duration};
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
@@ -69,6 +71,8 @@ pub(crate) struct BrokerArgs {
     /// The MQTT client id, which names the session at the broker
     #[arg(short = 'i', long, value_name = "ID", allow_hyphen_values = true)]
     mqtt_id: Option<String>,
+    #[arg(skip)]
+    tls_settings: OnceLock<TlsSettings>,
     /// The version of MQTT
     #[arg(short = 'V', long, value_enum, default_value_t = Version::V5)]
     mqtt_version: Version,
@@ -93,23 +97,19 @@ impl BrokerArgs {
     pub(crate) fn builder(&self, device: Client) -> anyhow::Result<Builder> {
         let id = self.mqtt_id.clone().unwrap_or_else(|| format!("e4-{}", device.id()));
         ensure!(!id.is_empty(), "the MQTT client id is empty: leave out -i, or give one");
-        let has_port = self.host.split_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        ensure!(
-            !has_port && !self.host.contains("://"),
-            "the host (-h) is a name or an address only: give the port with -p, and use --tls or --cafile for TLS"
-        );
         let options = self.options(id)?;
         Ok(Connection::builder(options, device).max_packet(LONGEST_PACKET))
     }
 
     fn options(&self, id: String) -> anyhow::Result<MqttOptions> {
-        let (broker, tls, password) = ((self.host.clone(), self.port()), self.tls()?, self.password()?);
+        let (broker, tls, password) = ((self.host()?, self.port()), self.tls()?, self.password()?);
         macro_rules! options {
             ($rumqttc:ident) => {{
                 let mut options = $rumqttc::MqttOptions::new(id, broker);
                 options.set_keep_alive(self.keepalive);
                 if let Some(tls) = tls {
-                    options.set_transport($rumqttc::Transport::tls(tls.roots, tls.client, None));
+                    let config = $rumqttc::TlsConfiguration::Rustls(tls.strict(&[]));
+                    options.set_transport($rumqttc::Transport::tls_with_config(config));
                 }
                 match (&self.username, password) {
                     (Some(name), Some(password)) => {
@@ -133,14 +133,32 @@ impl BrokerArgs {
         self.tls || self.cafile.is_some() || self.cert.is_some()
     }
 
+    /// The host as it is looked up.
+    fn host(&self) -> anyhow::Result<String> {
+        not_connected::bare_host(&self.host)
+    }
+
     fn port(&self) -> u16 {
         self.port.unwrap_or(if self.uses_tls() { 8883 } else { 1883 })
     }
 
     /// The broker, as messages name it.
     pub(crate) fn address(&self) -> String {
-        let (host, port) = (&self.host, self.port());
+        let (host, port) = (self.host().unwrap_or_else(|_| self.host.clone()), self.port());
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
+    /// Why the broker was not reached: what can be found out about that, or else the reason that the MQTT library gives.
+    pub(crate) async fn not_connected(&self, reason: &str) -> anyhow::Error {
+        let version = match self.mqtt_version {
+            Version::V311 => mqtt_advice::Version::V3_1_1,
+            Version::V5 => mqtt_advice::Version::V5,
+        };
+        let (Ok(host), Ok(tls)) = (self.host(), self.tls()) else {
+            return anyhow!("could not connect to the broker {} ({reason})", self.address());
+        };
+        let tried = mqtt_advice::Connection { host: &host, tls, version };
+        not_connected::explain(&self.address(), &tried, self.port(), self.username.is_some(), reason).await
     }
 
     /// Whether standard input is the password, and cannot be anything else.
@@ -162,52 +180,21 @@ impl BrokerArgs {
         password.map(one_line).transpose().context("the password")
     }
 
-    fn tls(&self) -> anyhow::Result<Option<Tls>> {
+    /// How to speak TLS, from files that are read once; none if it is not to be spoken.
+    fn tls(&self) -> anyhow::Result<Option<&TlsSettings>> {
         if !self.uses_tls() {
             return Ok(None);
         }
-        let read = |path: &PathBuf| fs::read(path).with_context(|| format!("could not read {}", path.display()));
-        let roots = match &self.cafile {
-            Some(path) => {
-                let pem = read(path)?;
-                let certificates = pem.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE.as_bytes());
-                ensure!(certificates, "{} holds no certificate in PEM", path.display());
-                pem
-            }
-            None => system_roots()?,
-        };
-        let client = match (&self.cert, &self.key) {
-            (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
-            _ => None,
-        };
-        Ok(Some(Tls { roots, client }))
+        if let Some(settings) = self.tls_settings.get() {
+            return Ok(Some(settings));
+        }
+        let settings = TlsSettings::load(self.cafile.as_deref(), self.cert.as_deref(), self.key.as_deref(), false)?;
+        ensure!(
+            !settings.roots().is_empty(),
+            "no certificate authorities found on this system: name those to trust with --cafile"
+        );
+        Ok(Some(self.tls_settings.get_or_init(|| settings)))
     }
-}
-
-const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
-
-/// All in PEM.
-struct Tls {
-    roots: Vec<u8>,
-    /// Certificate and secret key.
-    client: Option<(Vec<u8>, Vec<u8>)>,
-}
-
-/// The certificate authorities of the system, in PEM, which is what the MQTT library takes together with a client
-/// certificate.
-fn system_roots() -> anyhow::Result<Vec<u8>> {
-    let found = rustls_native_certs::load_native_certs();
-    if found.certs.is_empty() {
-        let reasons: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
-        let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };
-        bail!("no certificate authorities found on this system{reasons}: name those to trust with --cafile");
-    }
-    let mut pem = String::new();
-    for certificate in found.certs {
-        let encoded = BASE64_STANDARD.encode(certificate);
-        pem += &format!("{CERTIFICATE}\n{encoded}\n-----END CERTIFICATE-----\n");
-    }
-    Ok(pem.into_bytes())
 }
 
 /// Topics that pass in the clear, for the commands that publish and subscribe.
@@ -276,14 +263,14 @@ impl<'a> Connecting<'a> {
     pub(crate) async fn next(&self, events: &mut Events) -> anyhow::Result<Step> {
         let Ok(event) = timeout_at(self.deadline, events.next_event()).await else {
             let reason = format!("no answer within {} s", CONNECT_WITHIN.as_secs());
-            return Err(not_connected(self.args, &reason));
+            return Err(self.args.not_connected(&reason).await);
         };
         match event {
             Some(Event::Connected { session_kept }) => Ok(Step::Connected { session_kept }),
             Some(Event::SubscriptionRefused { reason, .. }) => Ok(Step::WithoutControlTopic(reason)),
-            Some(Event::Disconnected(reason)) => Err(not_connected(self.args, &reason)),
+            Some(Event::Disconnected(reason)) => Err(self.args.not_connected(&reason).await),
             Some(other) => Ok(Step::Other(other)),
-            None => Err(not_connected(self.args, "the connection was closed")),
+            None => Err(self.args.not_connected("the connection was closed").await),
         }
     }
 }
@@ -294,37 +281,6 @@ pub(crate) fn no_commands(reason: &str) -> anyhow::Error {
         "the broker does not let this client subscribe to its control topic, so that it would miss the commands of its key \
          server ({reason}): have the broker allow it (`e4 id` and `e4 device show` name the topic)"
     )
-}
-
-fn not_connected(args: &BrokerArgs, reason: &str) -> anyhow::Error {
-    let advice = advice(args, reason).map(|advice| format!(": {advice}")).unwrap_or_default();
-    anyhow!("could not connect to the broker {} ({reason}){advice}", args.address())
-}
-
-/// What to do about the reasons that are seen most, by the words that the MQTT library and rustls use.
-fn advice(args: &BrokerArgs, reason: &str) -> Option<&'static str> {
-    let has = |words: &[&str]| words.iter().any(|word| reason.contains(word));
-    if has(&["BadUserNamePassword", "NotAuthorized"]) {
-        Some("check the user name (-u) and the password")
-    } else if has(&["UnknownIssuer"]) {
-        Some("name the certificate authority of the broker with --cafile")
-    } else if has(&["NotValidForName"]) {
-        Some("give the host (-h) by the name that is in the broker's certificate")
-    } else if has(&["InvalidContentType", "corrupt message"]) {
-        Some("this port does not speak TLS: leave out --tls and --cafile, or choose another port (-p)")
-    } else if has(&["UnsupportedProtocolVersion", "RefusedProtocolVersion"]) {
-        Some("choose the broker's version of MQTT with -V")
-    } else if has(&["Connection refused (os", "lookup", "No route", "unreachable"]) {
-        Some("check that the broker runs there, and the host (-h) and the port (-p)")
-    } else if !args.uses_tls() && has(&["closed by peer", "reset by peer"]) {
-        Some("if this port takes TLS only, use --tls or --cafile")
-    } else if has(&["closed by peer", "reset by peer"]) {
-        Some("this port may not speak TLS: leave out --tls and --cafile, or choose another port (-p)")
-    } else if has(&["timeout", "no answer"]) {
-        Some("nothing there answers in MQTT: check the port (-p), and whether it wants TLS")
-    } else {
-        None
-    }
 }
 
 /// Says what happened on a connection, unless it is a message. Refusals are always told, the rest unless `quiet`.

@@ -13,7 +13,7 @@ fn a_broker_that_is_not_there_is_said_to_be() {
     for args in ["pub --state panel.state -t a -m x", "sub --state panel.state -t a", "control reset-topics --all"] {
         for version in ["311", "5"] {
             let run = folder.run(&format!("{args} -h 127.0.0.1 -p {dead} -V {version}"));
-            run.fails(1, &format!("could not connect to the broker 127.0.0.1:{dead} (I/O: Connection refused"));
+            run.fails(1, &format!("could not connect to the broker 127.0.0.1:{dead}: nothing listens on this port"));
         }
         folder.run(&format!("{args} -h no-such-host.invalid")).fails(1, "no-such-host.invalid:1883");
     }

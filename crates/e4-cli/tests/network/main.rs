@@ -15,6 +15,7 @@ mod broker_kit;
 #[path = "../common/mod.rs"]
 mod common;
 
+mod advice;
 mod connecting;
 mod messages;
 mod rotation;
