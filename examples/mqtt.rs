@@ -68,7 +68,7 @@ fn story(run: &Run, controller: &mut Mqtt) -> Result<()> {
 
     println!("\nA day later, says its clock, panel-2 joins; the last message was retained\n");
     let (late, to_late) = run.enrol("panel-2")?;
-    let late = Client::builder(late).create_with_clock(MemoryStore::new(), Tomorrow)?;
+    let late = Client::builder(late).first_start().create_with_clock(MemoryStore::new(), Tomorrow)?;
     let mut late = Device::connect(run, "panel-2", late)?;
     send_key(controller, &[&to_late], &run.topic, first_key)?;
     late.takes("panel-2 applies", is_command)?;

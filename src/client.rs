@@ -137,7 +137,8 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         self.state.peers.iter()
     }
 
-    /// The time of the newest command that was ever accepted.
+    /// The time of the newest command that was ever accepted, or from which on commands are accepted: none older than this
+    /// is.
     #[must_use]
     pub fn newest_command(&self) -> Option<Timestamp> {
         self.state.order.newest

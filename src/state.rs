@@ -80,6 +80,16 @@ impl Identity {
         }
     }
 
+    /// What tells one enrolment from another.
+    pub(crate) fn enrolment(&self) -> Enrolment {
+        match &self.keys {
+            IdentityKeys::Symmetric(key) => Enrolment::new(key.as_bytes(), None),
+            IdentityKeys::PublicKey { signing, c2, .. } => {
+                Enrolment::new(signing.verifying_key().as_bytes(), Some(c2.as_bytes()))
+            }
+        }
+    }
+
     /// The hash of the control topic.
     pub(crate) fn control(&self) -> &TopicHash {
         &self.control
@@ -115,6 +125,47 @@ impl IdentityKeys {
 
 // All that is secret in it is wiped by its own type.
 impl ZeroizeOnDrop for Identity {}
+
+/// A mark of the keys that a client was enrolled with. Commands change the keys and not this, so that a program that is
+/// started with other keys than the client was enrolled with can be told so.
+///
+/// Four bytes for each key: they tell a mistake, and help nobody to guess a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Enrolment([u8; Self::LEN]);
+
+impl Enrolment {
+    pub(crate) const LEN: usize = 8;
+    /// Of a state that was saved before there were marks.
+    pub(crate) const UNKNOWN: Self = Self([0; Self::LEN]);
+
+    fn new(client_key: &[u8; 32], c2: Option<&[u8; 32]>) -> Self {
+        let [a, b, c, d] = Self::mark(client_key);
+        let [e, f, g, h] = c2.map_or([0; 4], Self::mark);
+        Self([a, b, c, d, e, f, g, h])
+    }
+
+    /// `SHA3-256("e4 enrolment v1" | key)[0..4]`, the key of a pair being the public one.
+    fn mark(key: &[u8; 32]) -> [u8; 4] {
+        let digest: [u8; 32] = Sha3_256::new().chain_update(b"e4 enrolment v1").chain_update(key).finalize().into();
+        let [a, b, c, d, ..] = digest;
+        [a, b, c, d]
+    }
+
+    pub(crate) fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+
+    /// Whether the client key is the same, and whether the key server's is.
+    pub(crate) fn compare(&self, other: &Self) -> (bool, bool) {
+        let ([a @ .., _, _, _, _], [b @ .., _, _, _, _]) = (&self.0, &other.0);
+        let ([_, _, _, _, c @ ..], [_, _, _, _, d @ ..]) = (&self.0, &other.0);
+        (a == b, c == d)
+    }
+}
 
 /// The limits that a client holds messages and commands against. Stored with its state.
 ///
@@ -157,6 +208,7 @@ pub enum Repeated {
 /// Everything that is stored.
 pub(crate) struct State<R: KeyRing> {
     pub(crate) identity: Identity,
+    pub(crate) enrolled: Enrolment,
     pub(crate) options: Options,
     pub(crate) ages: R::Ages,
     pub(crate) topics: R::Topics,
@@ -235,6 +287,7 @@ impl From<KeyError> for CannotChange {
 impl<R: KeyRing> State<R> {
     pub(crate) fn new(identity: Identity) -> Self {
         Self {
+            enrolled: identity.enrolment(),
             identity,
             options: Options::default(),
             ages: R::Ages::default(),

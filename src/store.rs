@@ -17,7 +17,7 @@ use core::fmt;
 ///
 /// A client saves before it reports a command as applied, so that a device never claims a key that it loses with its
 /// power. On a microcontroller a store writes to flash; [`FileStore`] is for everything with a file system;
-/// [`MemoryStore`] is for tests, and for clients that get a new client key at every start.
+/// [`MemoryStore`] is for tests, and for clients that are given everything anew at every start.
 pub trait Store {
     /// Calls `read` once, with all of the bytes that were saved last, in one piece. A store without a heap keeps a buffer
     /// for them: [`FixedKeyRing::MAX_STATE_LEN`](crate::FixedKeyRing::MAX_STATE_LEN) says how long.

@@ -410,6 +410,11 @@ fn every_error_is_a_sentence_of_its_own() {
         CreateError::WrongMode,
         CreateError::Full(Full::Topics),
         CreateError::Store(StoreError::InUse),
+        CreateError::OtherClient(id()),
+        CreateError::OtherMode(Mode::Symmetric),
+        CreateError::OtherClientKey,
+        CreateError::OtherC2Key,
+        CreateError::TimeUnknown,
     ];
     let loading = [LoadError::Store(StoreError::Empty), LoadError::State(StateError::Damaged)];
     let ages = [SetMaxAgeError::Full(Full::AgeRules), SetMaxAgeError::Store(StoreError::InUse)];

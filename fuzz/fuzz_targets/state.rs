@@ -23,7 +23,7 @@ fuzz_target!(|input: &[u8]| {
     let clock = TestClock::new(flag(1), input.u64());
     let (damage, rest) = (input.u16(), input.rest());
     let saved = match flag(0) {
-        true => frame(if flag(2) { flags >> 4 } else { 1 }, rest),
+        true => frame(if flag(2) { flags >> 4 } else { 2 }, rest),
         false => rest.to_vec(),
     };
 
@@ -87,7 +87,7 @@ fn check_error(error: LoadError, saved: &[u8]) -> StateError {
     match saved.strip_prefix(MAGIC) {
         None => assert_eq!(error, StateError::NotAState),
         Some(_) if !is_whole(saved) => assert_eq!(error, StateError::Damaged),
-        Some([version, rest @ ..]) if *version > 1 && rest.len() >= CHECKSUM_LEN => {
+        Some([version, rest @ ..]) if *version > 2 && rest.len() >= CHECKSUM_LEN => {
             assert_eq!(error, StateError::NewerVersion(*version))
         }
         Some(_) => {
@@ -122,12 +122,13 @@ fn is_whole(saved: &[u8]) -> bool {
     sum.is_some_and(|(framed, sum)| reference::sha3_256(framed) == *sum)
 }
 
-/// The seven entries of a state: the elements of those that are lists, and the others as lists of one. Topics and peers
+/// The entries of a state, seven of version 1 and eight of version 2: the elements of those that are lists, and the others as lists of one. Topics and peers
 /// are sorted, because a key ring keeps them in an order of its own.
 fn entries(saved: &[u8]) -> Vec<Vec<Vec<u8>>> {
     let body = &saved[MAGIC.len() + 1..saved.len() - CHECKSUM_LEN];
     let mut decoder = Decoder::new(body);
-    assert_eq!(decoder.map().unwrap(), Some(7));
+    let count = decoder.map().unwrap().unwrap();
+    assert_eq!(count, if saved[MAGIC.len()] == 1 { 7 } else { 8 });
     let mut entry = |key: u8| {
         assert_eq!(decoder.u8().unwrap(), key);
         match key {
@@ -140,7 +141,7 @@ fn entries(saved: &[u8]) -> Vec<Vec<Vec<u8>>> {
             _ => vec![one(&mut decoder)],
         }
     };
-    let entries = (0..7).map(&mut entry).collect();
+    let entries = (0..count as u8).map(&mut entry).collect();
     assert_eq!(decoder.position(), body.len());
     entries
 }

@@ -164,7 +164,7 @@ impl Case {
     fn client(&self) -> TestClient {
         let hash = |topic: &str| *Topic::new(topic).unwrap().hash();
         let key = || world::topic_key(&self.key);
-        let mut builder = ClientBuilder::new(world::identity(self.mode)).options(self.options);
+        let mut builder = ClientBuilder::new(world::identity(self.mode)).first_start().options(self.options);
         builder = builder.topic_key(&hash(&Place::Exact.topic()), key()).unwrap();
         builder = builder.topic_key(e4::Subtree::new(SUBTREE).unwrap().hash(), key()).unwrap();
         let (turned, previous) = (hash(&Place::Turned.topic()), world::topic_key(&self.previous));

@@ -57,7 +57,7 @@ struct Session<R: KeyRing> {
 impl<R: KeyRing> Session<R> {
     fn new(mode: Mode, clock: TestClock, capacity: Capacity, refused_until: Option<u64>) -> Self {
         let (store, mut model) = (TestStore::default(), Model::new(mode, capacity));
-        let mut builder = ClientBuilder::<R>::new(world::identity(mode));
+        let mut builder = ClientBuilder::<R>::new(world::identity(mode)).first_start();
         if let Some(second) = refused_until {
             builder = builder.refuse_commands_until(e4::Timestamp::from_unix(second));
             model.newest = Some(second + 1);

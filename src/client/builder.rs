@@ -11,9 +11,9 @@ use crate::{
     keys::{SubtreeKey, TopicKey, VerifyingKey},
     message::Mode,
     names::{ClientId, TopicHash},
-    state::{Change, Identity, Options, State, StateError, decode},
+    state::{Change, Enrolment, Identity, Options, State, StateError, decode},
     store::{Store, StoreError},
-    time::{Clock, Timestamp},
+    time::{Clock, ClockReading, Timestamp},
 };
 #[cfg(feature = "alloc")]
 use alloc::boxed::Box;
@@ -25,13 +25,14 @@ use core::fmt;
 /// of another implementation, and fleets without a key server, put in all the rest.
 pub struct ClientBuilder<R: KeyRing> {
     state: State<R>,
+    first_start: bool,
 }
 
 impl<R: KeyRing> ClientBuilder<R> {
     /// A client with no keys but its own.
     #[must_use]
     pub fn new(identity: Identity) -> Self {
-        Self { state: State::new(identity) }
+        Self { state: State::new(identity), first_start: false }
     }
 
     /// Sets the limits that messages and commands are held against.
@@ -51,13 +52,25 @@ impl<R: KeyRing> ClientBuilder<R> {
         Ok(self)
     }
 
-    /// Refuses commands that were sent in this second or earlier.
+    /// Says that this client key was never used before, so that commands of any time are taken.
+    ///
+    /// Without it a client that is made refuses commands that were sent before now, which costs nothing where the key
+    /// server begins after it; see [`create_with`](Self::create_with). A device without a clock needs it, or a time for
+    /// [`refuse_commands_until`](Self::refuse_commands_until), since it does not know what was before now.
     ///
     /// # Security
     ///
-    /// A client remembers in its state which commands it took. One that is made anew under a client key that was used
-    /// before takes every recorded command again, and with it old topic keys. Give such a client a new key; or, where it
-    /// takes over a state from elsewhere, set this to the time of the last command.
+    /// A client remembers in its state which commands it took. If the state is lost and the client is made anew under the
+    /// same key, everything that was ever sent to it and recorded would count again, old topic keys included. So this
+    /// belongs into the step that gives a device a new key, and not into what it does at every start.
+    #[must_use]
+    pub fn first_start(mut self) -> Self {
+        self.first_start = true;
+        self
+    }
+
+    /// Refuses commands that were sent in this second or earlier, instead of those that were sent before now: for a client
+    /// that takes over a state from elsewhere, the time of the last command.
     #[must_use]
     pub fn refuse_commands_until(mut self, second: Timestamp) -> Self {
         self.state.order.newest = Some(second.plus(1));
@@ -123,42 +136,115 @@ impl<R: KeyRing> ClientBuilder<R> {
     ///
     /// # Errors
     ///
-    /// [`CreateError::OtherClient`], [`CreateError::State`], [`CreateError::Store`]; the store is as it was.
+    /// Those of [`create_with`](Self::create_with), and whatever shows that the state is not that of this identity:
+    /// [`CreateError::OtherClient`], [`CreateError::OtherMode`], [`CreateError::OtherClientKey`],
+    /// [`CreateError::OtherC2Key`]. A client whose keys were changed by commands is still that of the identity that it was
+    /// enrolled with, and also that of its present keys. To give a client other keys, see
+    /// [`enrol_anew_with`](Self::enrol_anew_with). After an error the store is as it was.
     pub fn load_or_create_with<S: Store, C: Clock>(
         self,
         mut store: S,
         clock: C,
     ) -> Result<Client<R, S, C>, CreateError> {
         match read_state::<R>(&mut store) {
-            Ok(state) if state.identity.id() == self.state.identity.id() => Ok(Client::resume(state, store, clock)),
-            Ok(state) => Err(CreateError::OtherClient(*state.identity.id())),
+            Ok(mut state) => {
+                self.recognise(&mut state)?;
+                Ok(Client::resume(state, store, clock))
+            }
             Err(LoadError::Store(StoreError::Empty)) => self.create_with(store, clock),
-            Err(LoadError::Store(error)) => Err(CreateError::Store(error)),
-            Err(LoadError::State(error)) => Err(CreateError::State(error)),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// Makes the client from a store and a clock of any type, and stores its state.
     ///
+    /// Unless the builder says that this is the [`first_start`](Self::first_start), commands that were sent before now are
+    /// refused: the state of this client may have been lost, and with it the memory of the commands that it took.
+    ///
     /// # Errors
     ///
-    /// [`CreateError::Exists`] when the store holds a state, which is left alone; [`CreateError::Store`].
-    pub fn create_with<S: Store, C: Clock>(self, mut store: S, clock: C) -> Result<Client<R, S, C>, CreateError> {
+    /// [`CreateError::Exists`] when the store holds a state, which is left alone; [`CreateError::TimeUnknown`] when nobody
+    /// says what was before now; [`CreateError::Store`].
+    pub fn create_with<S: Store, C: Clock>(mut self, mut store: S, clock: C) -> Result<Client<R, S, C>, CreateError> {
         match store.load(&mut |_| {}) {
             Err(StoreError::Empty) => {}
             Ok(()) => return Err(CreateError::Exists),
             Err(error) => return Err(CreateError::Store(error)),
         }
-        let mut client = Client::new(self.state, store, clock);
+        if !self.first_start && self.state.order.newest.is_none() {
+            let ClockReading::Time(now) = clock.read() else {
+                return Err(CreateError::TimeUnknown);
+            };
+            self.state.order.newest = Some(now);
+        }
+        Self::store_new(self.state, store, clock)
+    }
+
+    /// Enrols a client anew that the store holds: it gets the keys of this builder, in this builder's mode, and loses all
+    /// others. It still knows which commands it took, so that none of them counts again. This is for the day on which a
+    /// device is given another client key by hand; at every other start [`load_or_create_with`](Self::load_or_create_with)
+    /// takes the client up.
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError::OtherClient`] when the state is that of another client; [`CreateError::State`] and
+    /// [`CreateError::Store`], also when there is none ([`StoreError::Empty`]). The store is as it was.
+    pub fn enrol_anew_with<S: Store, C: Clock>(
+        mut self,
+        mut store: S,
+        clock: C,
+    ) -> Result<Client<R, S, C>, CreateError> {
+        let old = read_state::<R>(&mut store)?;
+        self.is_of(old.identity.id())?;
+        if self.state.order.newest <= old.order.newest {
+            self.state.order = old.order;
+        }
+        Self::store_new(self.state, store, clock)
+    }
+
+    fn store_new<S: Store, C: Clock>(state: State<R>, store: S, clock: C) -> Result<Client<R, S, C>, CreateError> {
+        let mut client = Client::new(state, store, clock);
         client.save(&Change::NONE).map_err(CreateError::Store)?;
         Ok(client)
+    }
+
+    fn is_of(&self, id: &ClientId) -> Result<(), CreateError> {
+        if self.state.identity.id() == id { Ok(()) } else { Err(CreateError::OtherClient(*id)) }
+    }
+
+    /// Whether a state is that of this builder's identity: as it was enrolled, or as commands have changed it since.
+    fn recognise(&self, state: &mut State<R>) -> Result<(), CreateError> {
+        self.is_of(state.identity.id())?;
+        let (given, found) = (&self.state.identity, &state.identity);
+        if given.mode() != found.mode() {
+            return Err(CreateError::OtherMode(found.mode()));
+        }
+        let present = found.enrolment();
+        if present == given.enrolment() {
+            // So it is known again after the next command that changes them.
+            state.enrolled = present;
+            return Ok(());
+        }
+        if state.enrolled == Enrolment::UNKNOWN {
+            // Saved by an earlier release: a command may have changed the keys.
+            return Ok(());
+        }
+        let (key_enrolled, c2_enrolled) = state.enrolled.compare(&given.enrolment());
+        let (key_present, c2_present) = present.compare(&given.enrolment());
+        match (key_enrolled || key_present, c2_enrolled || c2_present) {
+            (true, true) => Ok(()),
+            (false, _) => Err(CreateError::OtherClientKey),
+            (true, false) => Err(CreateError::OtherC2Key),
+        }
     }
 }
 
 #[cfg(feature = "alloc")]
 impl ClientBuilder<GrowableKeyRing> {
-    /// What a program does at every start: takes up the client if the store holds its state, and makes it otherwise. A
-    /// device that lost its state is given a new client key: see [`refuse_commands_until`](Self::refuse_commands_until).
+    /// What a program does at every start: takes up the client if the store holds its state, and makes it otherwise.
+    ///
+    /// A client that is made refuses commands that were sent before now, since its state may have been lost. The step that
+    /// gives a device a new client key may say so with [`first_start`](Self::first_start).
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn core::error::Error>> {
@@ -177,6 +263,16 @@ impl ClientBuilder<GrowableKeyRing> {
     #[cfg(feature = "std")]
     pub fn load_or_create(self, store: impl Store + Send + Sync + 'static) -> Result<Client, CreateError> {
         self.load_or_create_with(Box::new(store) as AnyStore, Box::new(SystemClock) as AnyClock)
+    }
+
+    /// Gives a client that the store holds the keys of this builder, with the system's clock.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`enrol_anew_with`](Self::enrol_anew_with).
+    #[cfg(feature = "std")]
+    pub fn enrol_anew(self, store: impl Store + Send + Sync + 'static) -> Result<Client, CreateError> {
+        self.enrol_anew_with(Box::new(store) as AnyStore, Box::new(SystemClock) as AnyClock)
     }
 
     /// Makes the client, with the system's clock, and stores its state.
@@ -288,6 +384,14 @@ pub enum CreateError {
     Store(StoreError),
     /// The store holds the state of another client.
     OtherClient(ClientId),
+    /// The store holds the state of this client in the other mode, which is given here.
+    OtherMode(Mode),
+    /// The store holds the state of this client, enrolled with another client key.
+    OtherClientKey,
+    /// The store holds the state of this client, enrolled with another public key of the key server.
+    OtherC2Key,
+    /// The device has no clock, and nobody says whether commands were sent for this client key before now.
+    TimeUnknown,
     /// What the store holds is not a state that this client can take up.
     State(StateError),
 }
@@ -299,6 +403,23 @@ impl fmt::Display for CreateError {
                 "there is something here already: load it if it is this client's state, or choose another place",
             ),
             Self::OtherClient(id) => write!(f, "this is the state of client {id}: check the path and the name"),
+            Self::OtherMode(stored) => write!(
+                f,
+                "the stored state is that of a {} client: give it the keys of that mode, or enrol the client anew",
+                match stored {
+                    Mode::Symmetric => "symmetric",
+                    Mode::PublicKey => "public-key",
+                }
+            ),
+            Self::OtherClientKey => f.write_str(
+                "the client was enrolled with another client key: give that one, or enrol the client anew with this one",
+            ),
+            Self::OtherC2Key => f.write_str(
+                "the client was enrolled with another public key of its key server: give that one, or enrol the client anew with this one",
+            ),
+            Self::TimeUnknown => f.write_str(
+                "without a clock it is not known which commands are old: say that this is the first start if the client key is new, or say until when commands are refused",
+            ),
             Self::ControlTopic => {
                 f.write_str("this is the client's own control topic, which takes commands only and has no topic key")
             }
@@ -313,6 +434,15 @@ impl fmt::Display for CreateError {
 }
 
 impl core::error::Error for CreateError {}
+
+impl From<LoadError> for CreateError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Store(error) => Self::Store(error),
+            LoadError::State(error) => Self::State(error),
+        }
+    }
+}
 
 /// Why a client could not be taken up from its store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -36,7 +36,8 @@ impl<const TOPICS: usize, const PEERS: usize, const OPENED: usize> FixedKeyRing<
         let topics = 3 + TOPICS * (1 + 17 + 34 + 34 + 9);
         let peers = 3 + PEERS * (1 + 17 + 34);
         let order = 1 + 1 + 9 + 2 + COMMANDS_PER_SECOND * 17;
-        frame + identity + options + ages + topics + peers + order
+        let enrolment = 1 + 9;
+        frame + identity + options + ages + topics + peers + order + enrolment
     };
 }
 

@@ -5,7 +5,8 @@
 //!        "e4state" | version | CBOR map    | SHA3-256 of all before it (32)
 //! ```
 //!
-//! The frame is the same in all versions. Version 1 has these entries, all of them, in this order:
+//! The frame is the same in all versions. Version 2 has these entries, all of them, in this order; version 1 ends with
+//! entry 6:
 //!
 //! | key | value |
 //! |---|---|
@@ -16,8 +17,10 @@
 //! | 4 | `[[topic hash (16), key (32)], [topic hash, key, previous key (32), replaced (Unix s)], …]` |
 //! | 5 | `[[client id (16), Ed25519 public key (32)], …]` |
 //! | 6 | `[newest command (Unix s), [V (16), …]]` or null |
+//! | 7 | the mark of the keys that the client was enrolled with (bytes, 8), or null if that is not known |
+//! | 7 | the mark of the keys that the client was enrolled with (bytes, 8), or null if that is not known |
 
-use super::{Change, Effect, Identity, IdentityKeys, Options, Repeated, State, StateError};
+use super::{Change, Effect, Enrolment, Identity, IdentityKeys, Options, Repeated, State, StateError};
 use crate::{
     filter::TopicFilter,
     key_ring::{AcceptedTags, AgeRules, Full, KeyRing, MaxAge, NoRoom, PreviousKey, Table, TopicEntry},
@@ -30,9 +33,11 @@ use minicbor::{Decoder, Encoder, encode::Write};
 use sha3::{Digest, Sha3_256};
 
 const MAGIC: &[u8; 7] = b"e4state";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Versions that are read and no longer written.
+const OLDEST_VERSION: u8 = 1;
 const CHECKSUM_LEN: usize = 32;
-const ENTRIES: u64 = 7;
+const ENTRIES: u64 = 8;
 
 /// Passes an encoding on to a store, and hashes it on the way.
 struct Summing<'a, 's> {
@@ -142,6 +147,12 @@ fn encode_body<R: KeyRing>(state: &State<R>, change: &Change, e: &mut E<'_, '_>)
             e.null()?;
         }
     }
+
+    e.u8(7)?;
+    match state.enrolled {
+        Enrolment::UNKNOWN => e.null()?,
+        known => e.bytes(known.as_bytes())?,
+    };
     Ok(())
 }
 
@@ -202,18 +213,18 @@ pub(crate) fn decode<R: KeyRing>(bytes: &[u8]) -> Result<State<R>, StateError> {
     if <[u8; CHECKSUM_LEN]>::from(Sha3_256::digest(framed)) != *sum {
         return Err(StateError::Damaged);
     }
-    let body = match framed.strip_prefix(MAGIC).and_then(<[u8]>::split_first) {
-        Some((&VERSION, body)) => body,
+    let (version, body) = match framed.strip_prefix(MAGIC).and_then(<[u8]>::split_first) {
+        Some((&version @ OLDEST_VERSION..=VERSION, body)) => (version, body),
         Some((&version, _)) if version > VERSION => return Err(StateError::NewerVersion(version)),
         _ => return Err(StateError::Invalid),
     };
     let mut d = Decoder::new(body);
-    let state = decode_body(&mut d).map_err(|Refused(error)| error)?;
+    let state = decode_body(version, &mut d).map_err(|Refused(error)| error)?;
     if d.position() == body.len() { Ok(state) } else { Err(StateError::Invalid) }
 }
 
-fn decode_body<R: KeyRing>(d: &mut Decoder<'_>) -> Result<State<R>, Refused> {
-    expect(d.map()? == Some(ENTRIES))?;
+fn decode_body<R: KeyRing>(version: u8, d: &mut Decoder<'_>) -> Result<State<R>, Refused> {
+    expect(d.map()? == Some(if version == VERSION { ENTRIES } else { ENTRIES - 1 }))?;
 
     expect(d.u8()? == 0)?;
     let id = ClientId::from_bytes(*array(d)?);
@@ -281,6 +292,17 @@ fn decode_body<R: KeyRing>(d: &mut Decoder<'_>) -> Result<State<R>, Refused> {
             expect(!state.order.accepted.as_slice().contains(&tag))?;
             state.order.accepted.push(tag).map_err(|NoRoom| Full::Commands.into())
         })?;
+    }
+
+    state.enrolled = Enrolment::UNKNOWN;
+    if version == VERSION {
+        expect(d.u8()? == 7)?;
+        if d.datatype()? == minicbor::data::Type::Null {
+            d.null()?;
+        } else {
+            state.enrolled = Enrolment::from_bytes(*array(d)?);
+            expect(state.enrolled != Enrolment::UNKNOWN)?;
+        }
     }
     Ok(state)
 }

@@ -7,7 +7,8 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 ///
 /// # Security
 ///
-/// A client that loses its state and keeps its client key takes every recorded command again.
+/// The memory of accepted commands is gone with the program. A client that is made anew under the same client key refuses
+/// what was sent before, unless it is told that this is its [`first_start`](crate::ClientBuilder::first_start).
 #[derive(Clone, Default)]
 pub struct MemoryStore(Option<Zeroizing<Vec<u8>>>);
 

@@ -197,7 +197,7 @@ pub(crate) struct Device<R: KeyRing = GrowableKeyRing> {
 impl<R: KeyRing> Device<R> {
     pub(crate) fn create(party: Party, store: TestStore, clock: &TestClock) -> Self {
         let Party { identity, recipient, command_key } = party;
-        let builder = e4::ClientBuilder::<R>::new(identity);
+        let builder = e4::ClientBuilder::<R>::new(identity).first_start();
         let client = builder.create_with(store.clone(), clock.clone()).unwrap();
         Self { client, clock: clock.clone(), store, recipient, command_key }
     }

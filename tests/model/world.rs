@@ -126,7 +126,7 @@ impl<R: KeyRing> World<R> {
         let clock = TestClock(Rc::new(Cell::new(reading)));
         let store = TestStore::default();
         store.0.borrow_mut().works = true;
-        let client = builder.create_with(store.clone(), clock.clone()).unwrap();
+        let client = builder.first_start().create_with(store.clone(), clock.clone()).unwrap();
         let model = Model::new(state, room);
         Self { client: Some(client), model, clock, store, looked_at: None, history: Vec::new() }
     }

@@ -161,7 +161,7 @@ fn public_key(id: ClientId, seed: &[u8; 32]) -> Identity {
 }
 
 fn builder<R: KeyRing>(identity: &Identity) -> ClientBuilder<R> {
-    ClientBuilder::new(identity.clone())
+    ClientBuilder::new(identity.clone()).first_start()
 }
 
 fn create<R: KeyRing>(builder: ClientBuilder<R>, now: u64) -> TestClient<R> {

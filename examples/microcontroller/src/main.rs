@@ -63,8 +63,11 @@ fn run() -> Result<(), Step> {
     let key_server = Recipient::symmetric(id, &client_key);
     let mut flash = Flash::new();
 
-    // The first start. Sealed messages carry the time, which a device without a clock does not know yet.
+    // The first start, where the device is made and gets a key that was never used before. At every later one it loads its
+    // state, or does nothing if that is lost: it would take every recorded command again. Sealed messages carry the time,
+    // which a device without a clock does not know yet.
     let mut device: Device<'_> = ClientBuilder::new(Identity::symmetric(id, client_key))
+        .first_start()
         .create_with(&mut flash, Uptime)
         .or(Err(Step::Create))?;
     let mut message = [0; MESSAGE_LEN];

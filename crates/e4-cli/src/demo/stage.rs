@@ -62,7 +62,7 @@ impl Stage {
         };
         let late = "panel-2";
         let late = Device::new(late, access(late), folder.path().join(late), |identity, store| {
-            Client::builder(identity).create_with_clock(store, Tomorrow)
+            Client::builder(identity).first_start().create_with_clock(store, Tomorrow)
         })?;
         let topic =
             if broker.embedded { "plant/7/pump/pressure".to_owned() } else { format!("e4-demo/{run}/pressure") };

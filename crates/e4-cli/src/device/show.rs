@@ -41,6 +41,7 @@ struct Shown {
     public_key: Option<String>,
     /// Of the key server; public-key mode.
     c2_public_key: Option<String>,
+    /// The time before which commands are refused: that of the newest one, or that of the device's making.
     newest_command: Option<u64>,
     /// `null` for any age, here and below.
     max_age: Option<u64>,
@@ -138,7 +139,7 @@ impl Shown {
         lines.extend(self.public_key.iter().map(|key| format!("public key      {key}")));
         lines.extend(self.c2_public_key.iter().map(|key| format!("C2 public key   {key}")));
         let newest = self.newest_command.map(|time| iso_time(e4::Timestamp::from_unix(time)));
-        lines.push(format!("newest command  {}", newest.as_deref().unwrap_or("none")));
+        lines.push(format!("commands from   {}", newest.as_deref().unwrap_or("any time")));
         lines.push(format!("maximum age     {}", age_text(self.max_age)));
         lines.extend(self.max_ages.iter().map(|rule| format!("  {}  {}", rule.filter, age_text(rule.max_age))));
         lines.push(format!("topics          {}", self.topics.len()));

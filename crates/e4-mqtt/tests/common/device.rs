@@ -47,7 +47,7 @@ impl Party {
     }
 
     pub(crate) fn builder(&self) -> ClientBuilder<GrowableKeyRing> {
-        Client::builder(self.identity.clone())
+        Client::builder(self.identity.clone()).first_start()
     }
 
     /// A device that has keys from the start.
