@@ -282,6 +282,8 @@ pub enum CommandError {
     WrongMode,
     /// The command sets a key for the client's own control topic.
     ControlTopic,
+    /// The command carries [`Timestamp::LIMIT`](crate::Timestamp::LIMIT) or more: once taken, no other could follow it.
+    NotATime,
 }
 
 impl From<WrongLength> for CommandError {
@@ -309,6 +311,9 @@ impl fmt::Display for CommandError {
             ),
             Self::ControlTopic => f.write_str(
                 "the command sets a topic key for the client's control topic, which takes commands only: choose another topic",
+            ),
+            Self::NotATime => f.write_str(
+                "the command is dated in the year 2242 or later: have the key server count seconds, not milliseconds, and check its clock",
             ),
         }
     }

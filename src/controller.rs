@@ -88,8 +88,12 @@ impl Recipient {
     /// # Errors
     ///
     /// [`CommandError::WrongMode`] when the command is for the other kind of client, [`CommandError::ControlTopic`]
-    /// when it sets a key for the client's control topic: the client would refuse it.
+    /// when it sets a key for the client's control topic, [`CommandError::NotATime`] when `sent` is
+    /// [`Timestamp::LIMIT`] or more: the client would refuse it.
     pub fn seal(&self, command: &Command, sent: Timestamp) -> Result<SealedCommand, CommandError> {
+        if !sent.is_plausible() {
+            return Err(CommandError::NotATime);
+        }
         let (mode, key) = match &self.key {
             RecipientKey::Symmetric(key) => (Mode::Symmetric, key.as_bytes()),
             RecipientKey::PublicKey(key) => (Mode::PublicKey, key.as_bytes()),
@@ -119,7 +123,7 @@ impl Recipient {
     ///
     /// # Errors
     ///
-    /// [`CommandError::ControlTopic`].
+    /// [`CommandError::ControlTopic`], [`CommandError::NotATime`].
     pub fn seal_hard_rotation(
         &self,
         topic: TopicHash,

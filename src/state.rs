@@ -180,10 +180,10 @@ impl Enrolment {
 pub struct Options {
     /// How old a message may be. 600 s by default; see also the rules by topic filter.
     pub max_age: MaxAge,
-    /// How many seconds a message or a command may be ahead of the client's clock. 60 by default.
+    /// How many seconds a message may be ahead of the client's clock. 60 by default. Commands may be ahead by any time.
     pub max_ahead: u64,
-    /// How old a command may be. Any age by default, because a rotation waits in the broker for a device that is
-    /// offline.
+    /// How old a command may be, by the client's own clock; time that was learned from commands does not count. Any age by
+    /// default, because a rotation waits in the broker for a device that is offline.
     pub command_max_age: MaxAge,
     /// What to do with a message that was opened before.
     pub repeated: Repeated,

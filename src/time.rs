@@ -1,6 +1,9 @@
 //! Time: what the wire carries, what a device knows (protocol page, sections 1 and 8).
 
-use core::fmt;
+use core::{
+    fmt,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 
 /// Seconds since 1970-01-01 00:00:00 UTC, without fractions; 8 bytes little-endian on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -74,7 +77,8 @@ impl fmt::Display for Timestamp {
 pub enum ClockReading {
     /// The time of day.
     Time(Timestamp),
-    /// The device has no clock, only whole seconds that it counts since it was started.
+    /// The device has no clock, only whole seconds that it counts since it was started. When they begin anew, because the
+    /// counter wraps around or was reset in deep sleep, the client does not know the time any more until it learns it again.
     Uptime(u64),
 }
 
@@ -121,6 +125,10 @@ impl Clock for SystemClock {
 pub(crate) struct Timekeeper<C> {
     clock: C,
     learned: Option<Learned>,
+    /// The uptime when it was last read, as far as the number goes. Sealing reads it too, from several threads.
+    last_uptime: AtomicUsize,
+    /// Whether the uptime began anew since the time was learned.
+    lost: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -131,17 +139,25 @@ struct Learned {
 
 impl<C: Clock> Timekeeper<C> {
     pub(crate) fn new(clock: C) -> Self {
-        Self { clock, learned: None }
+        Self { clock, learned: None, last_uptime: AtomicUsize::new(0), lost: AtomicBool::new(false) }
     }
 
-    /// `None` until a device without a clock has learned the time.
+    /// `None` until a device without a clock has learned the time, and again when its uptime began anew.
     pub(crate) fn now(&self) -> Option<Timestamp> {
-        match self.clock.read() {
-            ClockReading::Time(now) => Some(now),
-            ClockReading::Uptime(uptime) => {
-                self.learned.map(|learned| learned.time.plus(uptime.saturating_sub(learned.at_uptime)))
-            }
+        // Looked at before the clock is, so that another thread cannot come in between with a later reading.
+        let last_uptime = self.last_uptime.load(Ordering::Acquire);
+        let uptime = match self.clock.read() {
+            ClockReading::Time(now) => return Some(now),
+            ClockReading::Uptime(uptime) => uptime,
+        };
+        let learned = self.learned?;
+        let this_uptime = usize::try_from(uptime).unwrap_or(usize::MAX);
+        if this_uptime < last_uptime || uptime < learned.at_uptime {
+            self.lost.store(true, Ordering::Release);
         }
+        self.last_uptime.store(this_uptime, Ordering::Release);
+        let is_lost = self.lost.load(Ordering::Acquire);
+        (!is_lost).then(|| learned.time.plus(uptime.saturating_sub(learned.at_uptime)))
     }
 
     /// The time from the device's own clock only.
@@ -158,6 +174,8 @@ impl<C: Clock> Timekeeper<C> {
             && self.now().is_none_or(|now| now < time)
         {
             self.learned = Some(Learned { time, at_uptime });
+            *self.lost.get_mut() = false;
+            *self.last_uptime.get_mut() = 0;
         }
     }
 }
@@ -187,9 +205,26 @@ mod tests {
         time.learn(Timestamp(9_000));
         time.clock.0.set(131);
         assert_eq!(time.now(), Some(Timestamp(9_001)));
-        // An uptime that wraps around takes it back to what was learned, and no further.
-        time.clock.0.set(0);
-        assert_eq!(time.now(), Some(Timestamp(9_000)));
+    }
+
+    #[test]
+    fn f5_an_uptime_that_begins_anew_says_nothing_of_the_time() {
+        let mut time = Timekeeper::new(Uptime(Cell::new(100)));
+        time.learn(Timestamp(5_000));
+        time.clock.0.set(200);
+        assert_eq!(time.now(), Some(Timestamp(5_100)));
+        // Also when it is past the uptime at which the time was learned, and for good.
+        for uptime in [150, 0, 100, 250, 5_000] {
+            time.clock.0.set(uptime);
+            assert_eq!(time.now(), None, "{uptime}");
+        }
+        time.learn(Timestamp(7_000));
+        time.clock.0.set(5_001);
+        assert_eq!(time.now(), Some(Timestamp(7_001)));
+        time.clock.0.set(4);
+        assert_eq!(time.now(), None);
+        time.learn(Timestamp(8_000));
+        assert_eq!(time.now(), Some(Timestamp(8_000)), "and it is learned again below the uptime from before");
     }
 
     #[test]

@@ -387,7 +387,11 @@ fn every_error_is_a_sentence_of_its_own() {
         Refusal::Repeated,
         Refusal::BeyondReplayMemory,
         Refusal::Superseded { newest: NOW },
+        Refusal::TooOld { age: 1 << 30, max_age: 600 },
+        Refusal::FromTheFuture { ahead: 1 << 30 },
+        Refusal::FromTheFuture { ahead: 1 << 60 },
         Refusal::Command(CommandError::WrongLength),
+        Refusal::Command(CommandError::NotATime),
     ];
     let opening = [
         OpenError::Name(NameError::Wildcard),
@@ -395,7 +399,6 @@ fn every_error_is_a_sentence_of_its_own() {
         OpenError::Refused(Refusal::NotAuthentic),
         OpenError::Full(Full::Topics),
         OpenError::Store(StoreError::InUse),
-        OpenError::ClockBehind { ahead: 4711 },
     ];
     let sealing = [
         SealError::Name(NameError::Wildcard),

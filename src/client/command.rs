@@ -1,13 +1,13 @@
 use super::Client;
 use crate::{
     client::{OpenError, Refusal, open::check_age},
-    command::{AppliedCommand, Command, MAX_LEN},
+    command::{AppliedCommand, Command, CommandError, MAX_LEN},
     key_ring::{KeyCache, KeyRing},
     message::{Header, Mode},
     siv,
     state::{CannotChange, Order},
     store::Store,
-    time::Clock,
+    time::{Clock, Timestamp},
 };
 use zeroize::Zeroizing;
 
@@ -35,7 +35,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
             return false;
         };
         let is_next = matches!(self.state.order.place(header.sent, &header.tag), Order::Next);
-        is_next && earlier.sent < header.sent && Command::decode(body).is_ok_and(|command| command.only_removes())
+        is_next && earlier.sent < header.sent && decode(header.sent, body).is_ok_and(|command| command.only_removes())
     }
 
     /// Decrypts a command into the buffer, and changes nothing.
@@ -65,20 +65,17 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
             Order::Repeated => return Err(Refusal::Repeated.into()),
             Order::Older { newest } => return Err(Refusal::Superseded { newest }.into()),
         }
-        let now = self.time.now();
+        // Nothing is held back for being dated ahead: the good commands behind it would then be too old. Time that was
+        // learned may run fast, and an age limit that is held against it would lock the device out.
         let own_clock = self.time.own_clock();
-        if let Some(ahead) = own_clock.and_then(|now| self.too_far_ahead(now, sent)) {
-            return Err(OpenError::ClockBehind { ahead });
-        }
-        if let Some(now) = now {
-            // On a device without a clock it is at least so late.
+        if let Some(now) = own_clock {
             check_age(now, sent, self.state.options.command_max_age)?;
         }
 
-        let command = Command::decode(body).map_err(Refusal::Command)?;
+        let command = decode(sent, body).map_err(Refusal::Command)?;
         let applied = AppliedCommand::from(&command);
         // A device without a clock learns from this very command that it is at least `sent`.
-        let changed_at = own_clock.unwrap_or_else(|| now.map_or(sent, |now| now.max(sent)));
+        let changed_at = own_clock.unwrap_or_else(|| self.time.now().map_or(sent, |now| now.max(sent)));
         let change = self.state.plan(command, sent, header.tag, changed_at).map_err(|error| match error {
             CannotChange::Command(error) => OpenError::Refused(Refusal::Command(error)),
             CannotChange::Full(full) => OpenError::Full(full),
@@ -93,4 +90,9 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         self.erase_in_passing();
         Ok(applied)
     }
+}
+
+/// Reads a command, and its time as a part of what it says: one that no client may learn is refused like any other content.
+fn decode(sent: Timestamp, body: &[u8]) -> Result<Command, CommandError> {
+    if sent.is_plausible() { Command::decode(body) } else { Err(CommandError::NotATime) }
 }

@@ -188,7 +188,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     }
 
     /// How many seconds a time is ahead, if that is more than the client allows.
-    pub(super) fn too_far_ahead(&self, now: Timestamp, sent: Timestamp) -> Option<u64> {
+    fn too_far_ahead(&self, now: Timestamp, sent: Timestamp) -> Option<u64> {
         let ahead = sent.seconds_since(now);
         (ahead > self.state.options.max_ahead).then_some(ahead)
     }
@@ -289,7 +289,11 @@ pub(super) fn check_age(now: Timestamp, sent: Timestamp, max_age: MaxAge) -> Res
 }
 
 /// Seconds in ten years: either a clock was never set, or the bytes are no timestamp.
-const IMPLAUSIBLE: u64 = 10 * 365 * 24 * 3600;
+const TEN_YEARS: u64 = 10 * 365 * 24 * 3600;
+
+/// Seconds that no clock is behind, were it never set: the bytes are no timestamp. So begin all that is text, and nearly all
+/// that is not E4.
+const NO_TIME: u64 = 1 << 32;
 
 fn is_signed_by(public: &VerifyingKey, message: &[u8]) -> bool {
     message.split_last_chunk().is_some_and(|(signed, signature)| public.verifies(signed, signature))
@@ -341,8 +345,7 @@ impl Buffers<'_> {
 /// # Acknowledging
 ///
 /// A transport acknowledges what met a [final](Self::is_final) error, or it would be delivered again for ever. After any
-/// other error it disconnects without acknowledging, has the disk or the clock mended, and connects again before it
-/// opens anything else: a command that it left out would be too old once a later one is accepted. The one exception is a
+/// other error it disconnects without acknowledging, has the disk mended, and connects again before it opens anything else: a command that it left out would be too old once a later one is accepted. The one exception is a
 /// command that makes room: see [`Client::may_overtake`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -361,11 +364,6 @@ pub enum OpenError {
     Full(Full),
     /// A command is authentic, and its result could not be stored.
     Store(StoreError),
-    /// A command is authentic, and comes from the future: this client's clock is behind, or its key server's is ahead.
-    ClockBehind {
-        /// Seconds from now, more than [`max_ahead`](crate::Options::max_ahead).
-        ahead: u64,
-    },
 }
 
 /// Why something that arrived is not acceptable.
@@ -408,15 +406,13 @@ pub enum Refusal {
 }
 
 impl OpenError {
-    /// Whether the same bytes would meet the same error if they were delivered again. Not so for [`Store`](Self::Store)
-    /// and [`ClockBehind`](Self::ClockBehind), which are the fault of this device and lose a command if it is
-    /// acknowledged. A store without room for so long a state ([`StoreError::TooLong`]) has none the next time either:
+    /// Whether the same bytes would meet the same error if they were delivered again. Not so for [`Store`](Self::Store),
+    /// which is the fault of this device and loses a command if it is acknowledged. A store without room for so long a state ([`StoreError::TooLong`]) has none the next time either:
     /// that is final, as [`Full`](Self::Full) is.
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
             Self::Store(error) => matches!(error, StoreError::TooLong(_)),
-            Self::ClockBehind { .. } => false,
             _ => true,
         }
     }
@@ -454,9 +450,6 @@ impl fmt::Display for OpenError {
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Full(full) => write!(f, "the command cannot be applied: {full}"),
             Self::Store(error) => write!(f, "the command was not applied, because it could not be stored: {error}"),
-            Self::ClockBehind { ahead } => {
-                write!(f, "the command was sent {ahead} s in the future: set this device's clock, or the key server's")
-            }
         }
     }
 }
@@ -467,10 +460,13 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooShort => f.write_str("too short to be protected: the sender does not use E4, or not in this mode"),
-            Self::TooOld { age, .. } if *age > IMPLAUSIBLE => f.write_str(
-                "sent more than ten years ago: check this client's clock; if it is right, the sender does not use E4",
+            Self::TooOld { age, .. } if *age > TEN_YEARS => f.write_str(
+                "not E4, or sealed by a device whose clock was never set: it bears a time of more than ten years ago; if the sender uses E4, check its clock and this client's",
             ),
-            Self::FromTheFuture { ahead } if *ahead > IMPLAUSIBLE => f.write_str(
+            Self::FromTheFuture { ahead } if *ahead > NO_TIME => {
+                f.write_str("not E4: it does not begin with a time, as text and other formats do not; check what the sender publishes")
+            }
+            Self::FromTheFuture { ahead } if *ahead > TEN_YEARS => f.write_str(
                 "sent more than ten years in the future: set this client's clock; if it is right, the sender does not use E4",
             ),
             Self::TooOld { age, max_age } => write!(

@@ -266,15 +266,12 @@ impl Model {
             return Err(Refusal::Repeated.into());
         }
 
-        // 3. time: a device that learned it from a command knows that it is at least so late, not that it is no later
-        if let ClockReading::Time(now) = at.clock
-            && let ahead = sent.saturating_sub(now.as_unix())
-            && ahead > self.state.options.max_ahead
-        {
-            return Err(OpenError::ClockBehind { ahead });
+        // 3. time: nothing is too far ahead, and learned time proves nothing too old
+        if let ClockReading::Time(now) = at.clock {
+            check_not_too_old(now.as_unix(), sent, self.state.options.command_max_age)?;
         }
-        if let Some(now) = self.now(at.clock) {
-            check_not_too_old(now, sent, self.state.options.command_max_age)?;
+        if sent >= 1 << 33 {
+            return Err(Refusal::Command(CommandError::NotATime).into());
         }
 
         // 4. completely or not at all, and stored first

@@ -176,7 +176,7 @@ impl Shared {
 
 /// The commands of the key server: in the order in which they arrive, and none left out.
 ///
-/// One that cannot be stored, or that this device's clock takes for one of the future, waits here and is tried again;
+/// One that cannot be stored waits here and is tried again;
 /// those behind it wait too, for once a later one is accepted the earlier one would be refused for ever.
 struct Commands {
     shared: Arc<Shared>,

@@ -28,7 +28,7 @@ pub enum Event {
     Message(Message),
     /// A command of the key server was carried out and stored.
     KeysChanged(AppliedCommand),
-    /// A command of the key server is authentic and cannot be carried out yet, for this reason: the disk or the clock.
+    /// A command of the key server is authentic and cannot be stored yet, for this reason.
     /// It is tried again every second, and commands behind it wait. Until it succeeds the broker keeps it.
     CommandWaits(OpenError),
     /// Something arrived that is not acceptable, and was dropped.

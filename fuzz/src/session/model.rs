@@ -166,13 +166,12 @@ impl Model {
             _ if is_same_second && self.same_second.contains(&parts.v) => return Err(Refusal::Repeated.into()),
             _ => {}
         }
-        if let Some(now) = now {
-            let ahead = parts.sent.saturating_sub(now);
-            if has_clock && ahead > self.options.max_ahead {
-                return Err(OpenError::ClockBehind { ahead });
-            }
-            // The time that was learned from commands may be behind, and is never ahead.
+        // The time that was learned from commands proves nothing too old.
+        if let Some(now) = now.filter(|_| has_clock) {
             reference::check_time(now, parts.sent, self.options.command_max_age, u64::MAX)?;
+        }
+        if parts.sent >= 1 << 33 {
+            return Err(Refusal::Command(CommandError::NotATime).into());
         }
         let command = Command::decode(&body).map_err(Refusal::Command)?;
         self.check_mode(&body).map_err(Refusal::Command)?;
