@@ -143,6 +143,8 @@ pub enum StoreError {
     OtherClient,
     /// The state is longer than the place for it, of so many bytes.
     TooLong(usize),
+    /// The state was opened to be looked at only.
+    ReadOnly,
     /// A file could not be written or read.
     #[cfg(feature = "std")]
     File {
@@ -166,6 +168,7 @@ impl fmt::Display for StoreError {
                 "the sealed state cannot be opened: check the storage key and the client id, or restore the file",
             ),
             Self::TooLong(room) => write!(f, "the state is longer than the {room} bytes that there is room for"),
+            Self::ReadOnly => f.write_str("the state was opened to be looked at only, and nothing is stored in it"),
             #[cfg(feature = "std")]
             Self::File { action, kind } => match kind {
                 std::io::ErrorKind::NotFound => {

@@ -361,7 +361,14 @@ fn every_error_is_a_sentence_of_its_own() {
     let keys = [KeyError::AllZero, KeyError::NotAPoint, KeyError::SmallOrder, KeyError::MismatchedPair];
     let full = [Full::Topics, Full::Peers, Full::AgeRules, Full::Commands];
     let file = StoreError::File { action: "read the state file", kind: std::io::ErrorKind::PermissionDenied };
-    let stores = [StoreError::Empty, StoreError::InUse, StoreError::NotAuthentic, StoreError::TooLong(4096), file];
+    let stores = [
+        StoreError::Empty,
+        StoreError::InUse,
+        StoreError::NotAuthentic,
+        StoreError::TooLong(4096),
+        StoreError::ReadOnly,
+        file,
+    ];
     let states = [
         StateError::NotAState,
         StateError::Damaged,

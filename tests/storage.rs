@@ -317,3 +317,115 @@ fn a_path_that_names_no_file_is_refused() {
         assert!(matches!(error, LoadError::Store(StoreError::File { .. })), "{path:?}: {error}");
     }
 }
+
+#[test]
+fn f10_nothing_beside_a_state_is_touched_whatever_it_is_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let other = Client::builder(symmetric()).create(FileStore::new(path("state.new"))).unwrap();
+    let mine = ["state.0123456789abcdef.new", "state.tmp", ".state.new", "state.new~"];
+    for name in mine {
+        fs::write(path(name), name).unwrap();
+    }
+    let before = fs::read(path("state.new")).unwrap();
+
+    let mut client = Client::builder(symmetric()).create(FileStore::new(path("state"))).unwrap();
+    client.set_options(Options::default()).unwrap();
+    drop(client);
+    let mut client = Client::load(FileStore::new(path("state"))).unwrap();
+    client.set_options(Options::default()).unwrap();
+
+    for name in mine {
+        assert_eq!(fs::read_to_string(path(name)).unwrap(), name);
+    }
+    assert_eq!(fs::read(path("state.new")).unwrap(), before);
+    assert_eq!(load_error(&path("state.new")), LoadError::Store(StoreError::InUse));
+    drop(other);
+    Client::load(FileStore::new(path("state.new"))).unwrap();
+}
+
+#[test]
+fn f10_the_name_of_a_new_state_is_another_one_at_each_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    drop(Client::builder(symmetric()).create(FileStore::new(&path)).unwrap());
+    let mut names = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        Client::load(FileStore::new(&path)).unwrap().set_options(Options::default()).unwrap();
+        names.insert(fs::read_to_string(folder.path().join("state.lock")).unwrap());
+    }
+    assert_eq!(names.len(), 20);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the state and its lock");
+}
+
+#[cfg(unix)]
+#[test]
+fn f42_what_leads_elsewhere_is_not_taken_for_a_lock_file() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("precious"), "precious").unwrap();
+    for target in ["precious", "absent"] {
+        symlink(path(target), path("state.lock")).unwrap();
+        let error = Client::builder(symmetric()).create(FileStore::new(path("state"))).unwrap_err();
+        assert!(error.to_string().contains("a link"), "{error}");
+        fs::remove_file(path("state.lock")).unwrap();
+    }
+    fs::create_dir(path("state.lock")).unwrap();
+    Client::builder(symmetric()).create(FileStore::new(path("state"))).unwrap_err();
+    fs::remove_dir(path("state.lock")).unwrap();
+    // Another name of a file of somebody's is not written to.
+    fs::hard_link(path("precious"), path("state.lock")).unwrap();
+    drop(Client::builder(symmetric()).create(FileStore::new(path("state"))).unwrap());
+    assert_eq!(fs::read_to_string(path("precious")).unwrap(), "precious");
+    assert!(!path("absent").exists());
+}
+
+/// Only root can give files away, so this says nothing where the tests are run by somebody else.
+#[cfg(unix)]
+#[test]
+fn f42_what_root_does_to_a_state_leaves_it_to_its_owner() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    const SERVICE: u32 = 12_345;
+    const GROUP: u32 = 12_346;
+    let folder = tempfile::tempdir().unwrap();
+    if chown(folder.path(), Some(SERVICE), Some(GROUP)).is_err() {
+        return;
+    }
+    let path = folder.path().join("state");
+    let owners = || {
+        ["state", "state.lock"].map(|name| fs::metadata(folder.path().join(name)).map(|m| (m.uid(), m.gid())).unwrap())
+    };
+    let mut client = Client::builder(symmetric()).create(FileStore::new(&path)).unwrap();
+    assert_eq!(owners(), [(SERVICE, GROUP); 2], "those of the folder");
+    // The state's own owner goes before that of the folder.
+    chown(&path, Some(SERVICE + 5), Some(GROUP)).unwrap();
+    client.set_options(Options::default()).unwrap();
+    drop(client);
+    fs::remove_file(folder.path().join("state.lock")).unwrap();
+    Client::load(FileStore::new(&path)).unwrap().set_options(Options::default()).unwrap();
+    assert_eq!(owners(), [(SERVICE + 5, GROUP); 2]);
+}
+
+#[test]
+fn f42_a_state_that_is_only_looked_at_stays_as_it_is_also_while_it_is_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let storage_key = || StorageKey::from_bytes(&[0x33; 32]).unwrap();
+    let client = create_full(FileStore::sealed(&path, storage_key(), id()));
+    let names = || fs::read_dir(folder.path()).unwrap().count();
+    let (before, mut count) = (fs::read(&path).unwrap(), names());
+    for in_use in [true, false] {
+        let mut looking = Client::load(FileStore::sealed(&path, storage_key(), id()).read_only()).unwrap();
+        assert_eq!(looking.topics().count(), 2, "{in_use}");
+        assert_eq!(looking.set_options(Options::default()), Err(StoreError::ReadOnly));
+        assert_eq!((fs::read(&path).unwrap(), names()), (before.clone(), count), "{in_use}");
+        if in_use {
+            fs::remove_file(folder.path().join("state.lock")).unwrap();
+            count -= 1;
+        }
+    }
+    drop(client);
+    let absent = Client::load(FileStore::new(folder.path().join("absent")).read_only());
+    assert_eq!(absent.unwrap_err(), LoadError::Store(StoreError::Empty));
+}

@@ -75,10 +75,6 @@ fn g6_l15_every_file_is_for_its_owner_only() {
         for file in files {
             assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
         }
-        // A file that everyone can read, where the next save writes.
-        let new = folder.path().join("state.new");
-        fs::write(&new, "anything").unwrap();
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o666)).unwrap();
         device.clock.advance(1);
         device.command(&Command::ResetTopics).unwrap();
     }
@@ -89,12 +85,18 @@ fn save_cut_short(path: &Path) -> Vec<u8> {
     [&fs::read(path).unwrap()[..50], &bytes("half a key")[..], &[0; 4096]].concat()
 }
 
+/// Where a device writes its next state: the lock file says it.
+fn next_state(path: &Path) -> PathBuf {
+    let folder = path.parent().unwrap();
+    folder.join(format!("state.{}.new", fs::read_to_string(folder.join("state.lock")).unwrap()))
+}
+
 #[test]
 fn g6_l15_a_file_that_a_crash_left_beside_the_state_goes_with_the_next_load() {
     let (folder, path) = state_path();
     let mut device = device_at(&path, Party::symmetric("pump"));
     device.command(&set_topic_key(TOPIC, &topic_key("topic"))).unwrap();
-    fs::write(folder.path().join("state.new"), save_cut_short(&path)).unwrap();
+    fs::write(next_state(&path), save_cut_short(&path)).unwrap();
 
     let device = device.restart();
     assert!(device.client.seal(TOPIC, b"").is_ok(), "the old state is whole");
@@ -102,11 +104,11 @@ fn g6_l15_a_file_that_a_crash_left_beside_the_state_goes_with_the_next_load() {
 }
 
 #[test]
-fn g6_l15_a_file_in_the_way_of_a_save_leaves_nothing_of_itself_in_the_state() {
+fn g6_l15_what_a_failed_save_left_leaves_nothing_of_itself_in_the_state() {
     let (folder, path) = state_path();
     let mut device = device_at(&path, Party::symmetric("pump"));
     device.command(&set_topic_key(TOPIC, &topic_key("topic"))).unwrap();
-    fs::write(folder.path().join("state.new"), save_cut_short(&path)).unwrap();
+    fs::write(next_state(&path), save_cut_short(&path)).unwrap();
 
     device.command(&Command::ResetTopics).unwrap();
     assert!(!any_file_holds(&folder, &bytes("half a key")));
