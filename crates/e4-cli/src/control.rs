@@ -2,10 +2,10 @@
 
 mod rotate;
 mod send;
+mod target;
 
 use crate::{
-    broker::BrokerArgs,
-    fleet::{Fleet, Whom},
+    fleet::{Fleet, NewKey},
     key::KeyName,
     output::{Failure, Output},
     secret_file::Source,
@@ -14,8 +14,8 @@ use crate::{
 use anyhow::{Context, ensure};
 use clap::ArgAction;
 use e4::{C2PublicKey, ClientId, ClientKey, Command, Mode, SigningKey, TopicKey, VerifyingKey};
-use send::Order;
-use std::path::PathBuf;
+use send::{Order, keep_both, send_same};
+use target::TargetArgs;
 
 /// Send commands to devices, as their key server
 ///
@@ -39,6 +39,12 @@ A fleet file (TOML; paths in it are relative to it):
   public_key_file = 'panel-1.key.pub'         the public Ed25519 key
   groups = ['panels']                         for --group
   id = '00112233445566778899aabbccddeeff'     if it does not follow from the name
+  writes = ['plant/7/panel/#']                where it publishes: `rotate` gives it a new key last
+
+No two devices have the same key, and no topic has that of a device. Beside the fleet file, `e4 control` keeps how the last
+commands are dated (FILE.lanes): keep the two together.
+
+The broker takes the commands, and whether a device has got them is not known: it says \"handed to the broker\".
 
 Example:
   e4 control rotate plant/7/pump --out pump.key --to pump-7,panel-1 -h broker.example"
@@ -64,22 +70,6 @@ enum Action {
     SetC2Key(SetC2Key),
 }
 
-/// Whom a command is for, and how it gets there.
-#[derive(clap::Args)]
-#[group(skip)]
-struct TargetArgs {
-    /// The fleet file
-    #[arg(long, value_name = "FILE", default_value = "fleet.toml")]
-    fleet: PathBuf,
-    #[command(flatten)]
-    whom: Whom,
-    /// Publish nothing: print the sealed commands for another way of sending them, as lines `CONTROL-TOPIC HEX`
-    #[arg(long)]
-    print_hex: bool,
-    #[command(flatten)]
-    broker: BrokerArgs,
-}
-
 /// Give devices the key of a topic or of a subtree
 ///
 /// The key that they had opens messages for one hour more.
@@ -99,6 +89,8 @@ struct SetTopicKey {
 }
 
 /// Take the key of a topic or of a subtree from devices, at once
+///
+/// A device that has the key of a subtree around the topic seals and opens with that one again, for all who have it.
 #[derive(clap::Args)]
 struct RemoveTopic {
     /// The topic, or a subtree such as plant/7/#
@@ -194,48 +186,26 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
         Action::SetTopicKey(args) => args.run(output),
         Action::RemoveTopic(args) => {
             let command = Command::RemoveTopic(*args.topic.hash());
-            args.target.send_same(&format!("remove-topic {}", args.topic.shown()), None, &command, output)
+            send_same(&args.target, &format!("remove-topic {}", args.topic.shown()), None, &command, output)
         }
-        Action::ResetTopics(args) => args.target.send_same("reset-topics", None, &Command::ResetTopics, output),
+        Action::ResetTopics(args) => send_same(&args.target, "reset-topics", None, &Command::ResetTopics, output),
         Action::Rotate(args) => rotate::run(args, output),
         Action::SetIdKey(args) => args.run(output),
         Action::SetPubKey(args) => args.run(output),
         Action::RemovePubKey(args) => args.run(output),
         Action::ResetPubKeys(args) => {
-            args.target.send_same("reset-pub-keys", Some(Mode::PublicKey), &Command::ResetPubKeys, output)
+            send_same(&args.target, "reset-pub-keys", Some(Mode::PublicKey), &Command::ResetPubKeys, output)
         }
         Action::SetC2Key(args) => args.run(output),
-    }
-}
-
-impl TargetArgs {
-    /// Sends one command to all devices that are meant.
-    fn send_same(&self, what: &str, takes: Option<Mode>, command: &Command, output: Output) -> Result<(), Failure> {
-        let fleet = Fleet::load(&self.fleet)?;
-        let devices = fleet.select(&self.whom, takes)?;
-        Order { what, fleet: &fleet, devices, seal: &|to, now| Ok(vec![to.seal(command, now)?]) }
-            .carry_out(self, output)
-    }
-
-    /// Says what has to follow when devices have taken a key that the fleet file does not know, or may have.
-    fn sent(&self, result: Result<(), Failure>, then: &str) -> Result<(), Failure> {
-        note(match (&result, self.print_hex) {
-            (Ok(()), true) => format!("Once they are sent, {then} in {}", self.fleet.display()),
-            (Ok(()), false) => format!("Now, {then} in {}", self.fleet.display()),
-            // The broker may have it, and only its answer is missing.
-            (Err(_), _) => {
-                "Devices may have taken the new key all the same: keep both until each answers to one".into()
-            }
-        });
-        result
     }
 }
 
 impl SetTopicKey {
     fn run(&self, output: Output) -> Result<(), Failure> {
         let key = self.topic_key_file.secret_key(TopicKey::from_bytes)?;
+        Fleet::load(&self.target.fleet)?.check_topic_key(key.as_bytes())?;
         let command = Command::SetTopicKey { topic: *self.topic.hash(), key };
-        self.target.send_same(&format!("set-topic-key {}", self.topic.shown()), None, &command, output)
+        send_same(&self.target, &format!("set-topic-key {}", self.topic.shown()), None, &command, output)
     }
 }
 
@@ -253,10 +223,12 @@ impl SetIdKey {
         let (command, then) = match device.mode {
             Mode::Symmetric => {
                 let key = self.key_file.secret_key(ClientKey::from_bytes)?;
+                fleet.check_new_key(name, &NewKey::Client(key.as_bytes()))?;
                 (Command::SetClientKey(key), format!("put the new key as key_file of {}", printable(name)))
             }
             Mode::PublicKey => {
                 let key = self.key_file.secret_key(SigningKey::from_seed)?;
+                fleet.check_new_key(name, &NewKey::Signing(&key))?;
                 let name = printable(name);
                 let then = format!(
                     "put the public half of the new key as public_key_file of {name}, and tell its peers with \
@@ -268,10 +240,11 @@ impl SetIdKey {
         let order = Order {
             what: "set-id-key",
             fleet: &fleet,
-            devices: vec![(name, device)],
-            seal: &|to, now| Ok(vec![to.seal(&command, now)?]),
+            turns: vec![vec![(name, device)]],
+            commands: 1,
+            seal: &|to, sent| Ok(vec![to.seal(&command, sent)?]),
         };
-        self.target.sent(order.carry_out(&self.target, output), &then)
+        keep_both(&self.target, order.carry_out(&self.target, output), &then)
     }
 }
 
@@ -302,8 +275,8 @@ impl RemovePubKey {
 impl SetC2Key {
     fn run(&self, output: Output) -> Result<(), Failure> {
         let command = Command::SetC2Key(self.public_key_file.public_key(C2PublicKey::from_bytes)?);
-        let sent = self.target.send_same("set-c2-key", Some(Mode::PublicKey), &command, output);
-        self.target.sent(sent, "put the new secret key as c2_key_file")
+        let sent = send_same(&self.target, "set-c2-key", Some(Mode::PublicKey), &command, output);
+        keep_both(&self.target, sent, "put the new secret key as c2_key_file")
     }
 }
 
@@ -342,7 +315,13 @@ impl PeerArgs {
             devices.retain(|(name, _)| *name != self.peer);
         }
         let what = format!("{what} {}", printable(&self.peer));
-        let order = Order { what: &what, fleet, devices, seal: &|to, now| Ok(vec![to.seal(command, now)?]) };
+        let order = Order {
+            what: &what,
+            fleet,
+            turns: vec![devices],
+            commands: 1,
+            seal: &|to, sent| Ok(vec![to.seal(command, sent)?]),
+        };
         order.carry_out(target, output)
     }
 }

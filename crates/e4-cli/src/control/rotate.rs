@@ -1,8 +1,8 @@
 //! `e4 control rotate`: a new topic key for all who are to have it.
 
-use super::{TargetArgs, send::Order};
+use super::{send::Order, target::TargetArgs};
 use crate::{
-    fleet::Fleet,
+    fleet::{Device, Fleet},
     key::KeyName,
     output::{Failure, Output},
     secret_file::{Readers, Source, write_key},
@@ -10,13 +10,16 @@ use crate::{
 };
 use anyhow::{Context, ensure};
 use clap::ArgGroup;
-use e4::{Command, RootKey, TopicKey};
+use e4::{Command, RootKey, TopicKey, controller::Recipient};
 use std::path::{Path, PathBuf};
 
 /// Give devices a new key for a topic or a subtree
 ///
 /// Whoever is left out cannot read what is sealed from then on. Messages under the old key are opened for one hour more,
 /// so that none is lost while some devices have the new key already; with --hard they are refused at once.
+///
+/// Devices that do not publish on the topic, as the fleet file says with `writes`, get the key before those that do: what is
+/// published under the new key before a reader has it, is lost to that reader.
 ///
 /// The new key is written to a file before it is sent. If some devices do not get it, repeat with --topic-key-file, so that
 /// all get the same.
@@ -47,7 +50,8 @@ pub(super) struct Args {
     /// Take the new key from this file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["out", "root_file"])]
     topic_key_file: Option<Source>,
-    /// Take the old key away first, so that nothing that is sealed under it is opened any more
+    /// Push the old key out by one that nobody gets, and then give the new one: nothing that is sealed under the old key is
+    /// opened any more, and at no time does a device fall back to the key of a subtree around the topic
     #[arg(long)]
     hard: bool,
     #[command(flatten)]
@@ -57,18 +61,18 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     let fleet = Fleet::load(&args.target.fleet)?;
     let devices = fleet.select(&args.target.whom, None)?;
-    let key = args.key()?;
+    let key = args.key(&fleet)?;
     let topic = *args.topic.hash();
-    let seal = |to: &e4::controller::Recipient, now| {
-        if args.hard {
-            to.seal_hard_rotation(topic, key.clone(), now).map(Vec::from)
-        } else {
-            Ok(vec![to.seal(&Command::SetTopicKey { topic, key: key.clone() }, now)?])
-        }
-    };
+    // Nobody has it, so nobody can open what is sealed under it, nor seal what opens under it.
+    let nobodys = TopicKey::generate()?;
+    let set = |key: &TopicKey| Command::SetTopicKey { topic, key: key.clone() };
+    let commands = if args.hard { vec![set(&nobodys), set(&key)] } else { vec![set(&key)] };
+    let seal = |to: &Recipient, sent| commands.iter().map(|command| to.seal(command, sent)).collect();
     let how = if args.hard { "rotate --hard" } else { "rotate" };
     let what = format!("{how} {}, new key {}", args.topic.shown(), key.fingerprint());
-    let order = Order { what: &what, fleet: &fleet, devices, seal: &seal };
+    let number = if args.hard { 2 } else { 1 };
+    let turns = turns(devices, &args.topic);
+    let order = Order { what: &what, fleet: &fleet, turns, commands: number, seal: &seal };
     order.check_keys()?;
     if let Some(path) = &args.out {
         keep(path, &key, args.force)?;
@@ -81,20 +85,34 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     result
 }
 
+/// Those who only read come first, those who are known to write last.
+fn turns<'a>(devices: Vec<(&'a str, &'a Device)>, topic: &KeyName) -> Vec<Vec<(&'a str, &'a Device)>> {
+    let mut turns = vec![Vec::new(); 3];
+    for (name, device) in devices {
+        if let Some(turn) = turns.get_mut(usize::from(device.turn(topic))) {
+            turn.push((name, device));
+        }
+    }
+    turns
+}
+
 fn keep(path: &Path, key: &TopicKey, force: bool) -> anyhow::Result<()> {
     ensure!(path.as_os_str() != "-", "the new key goes into a file, as it may be needed again: name one with --out");
     write_key(path, key.as_bytes(), Readers::Owner, force)
 }
 
 impl Args {
-    fn key(&self) -> anyhow::Result<TopicKey> {
+    fn key(&self, fleet: &Fleet) -> anyhow::Result<TopicKey> {
         if let Some(file) = &self.topic_key_file {
-            return file.secret_key(TopicKey::from_bytes);
+            let key = file.secret_key(TopicKey::from_bytes)?;
+            fleet.check_topic_key(key.as_bytes())?;
+            return Ok(key);
         }
         let Some(root) = &self.root_file else {
             return Ok(TopicKey::generate()?);
         };
         let root = root.secret_key(RootKey::from_bytes)?;
+        fleet.check_topic_key(root.as_bytes())?;
         let epoch = self.epoch.context("give --epoch with --root-file")?;
         Ok(match &self.topic {
             KeyName::Topic(topic) => root.topic_key(epoch, topic),

@@ -1,23 +1,23 @@
 //! Sealing a command for each device, and getting it there.
 
-use super::TargetArgs;
+use super::target::TargetArgs;
 use crate::{
     broker::{self, Connecting, PATIENCE, Step},
-    fleet::{Device, Fleet},
+    fleet::{Device, Fleet, Lanes},
     output::{Failure, Output},
     terminal::{note, printable, without_keys},
 };
 use anyhow::{Context, anyhow};
 use e4::{
-    Client, ClientId, ClientKey, CommandError, Identity, MemoryStore, Timestamp,
+    Client, ClientId, ClientKey, Command, CommandError, Identity, MemoryStore, Mode, Timestamp,
     controller::{Recipient, SealedCommand},
 };
 use e4_mqtt::{BrokerError, Connection, Delivery};
 use serde::Serialize;
-use std::{thread, time::Duration};
+use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// Seals what a device is to get, with the time of now.
+/// Seals what a device is to get, with the time that its lane gave.
 type Seal<'a> = dyn Fn(&Recipient, Timestamp) -> Result<Vec<SealedCommand>, CommandError> + 'a;
 
 /// Commands for devices.
@@ -25,7 +25,10 @@ pub(super) struct Order<'a> {
     /// As reports name it.
     pub(super) what: &'a str,
     pub(super) fleet: &'a Fleet,
-    pub(super) devices: Vec<(&'a str, &'a Device)>,
+    /// The broker has taken the commands for those of one turn before those of the next one are sent.
+    pub(super) turns: Vec<Vec<(&'a str, &'a Device)>>,
+    /// How many commands each device gets.
+    pub(super) commands: u8,
     /// Makes the commands for one device, in the order in which they are to be sent.
     pub(super) seal: &'a Seal<'a>,
 }
@@ -40,10 +43,40 @@ struct Report<'a> {
     /// In hexadecimal, if they are only to be printed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sealed: Vec<String>,
-    /// Whether the broker has it.
-    sent: bool,
+    /// Whether the broker has it. Whether the device has it is not known.
+    handed_to_broker: bool,
     error: Option<String>,
 }
+
+/// Sends one command to all devices that are meant.
+pub(super) fn send_same(
+    target: &TargetArgs,
+    what: &str,
+    takes: Option<Mode>,
+    command: &Command,
+    output: Output,
+) -> Result<(), Failure> {
+    let fleet = Fleet::load(&target.fleet)?;
+    let turns = vec![fleet.select(&target.whom, takes)?];
+    let seal = |to: &Recipient, sent| Ok(vec![to.seal(command, sent)?]);
+    Order { what, fleet: &fleet, turns, commands: 1, seal: &seal }.carry_out(target, output)
+}
+
+/// Says what has to follow when devices have taken a key that the fleet file does not know, or may have.
+pub(super) fn keep_both(target: &TargetArgs, result: Result<(), Failure>, then: &str) -> Result<(), Failure> {
+    let fleet = target.fleet.display();
+    let until = "keep the old key until each device has taken a command that is sealed with the new one";
+    note(match (&result, target.print_hex) {
+        (Ok(()), true) => format!("Once they are sent, {then} in {fleet}; {until}"),
+        (Ok(()), false) => format!("Now, {then} in {fleet}; {until}"),
+        // The broker may have it, and only its answer is missing.
+        (Err(_), _) => format!("Devices may have taken the new key all the same: {until}"),
+    });
+    result
+}
+
+/// A device, with its name and what it is to get, in order.
+type Sealed<'a> = (&'a str, &'a Device, anyhow::Result<Vec<SealedCommand>>);
 
 impl Order<'_> {
     /// Publishes or prints the commands. What fails for one device is reported, and the others go on.
@@ -60,46 +93,65 @@ impl Order<'_> {
                 printed = result;
             }
         };
-        let done = if target.print_hex {
-            self.print(&mut report);
-            Ok(())
+        // Until the end, so that nobody else sends what is dated later earlier.
+        let mut lanes = Lanes::open(self.fleet)?;
+        let turns = self.seal_all(&mut lanes)?;
+        if target.print_hex {
+            self.print(turns, &mut report);
         } else {
-            self.publish(target, &mut report)
-        };
-        // Devices take a command that is equal to one of the same second for a replay, even if another came between.
-        wait_for_the_next_second();
-        done?;
+            self.publish(target, turns, &mut report)?;
+        }
+        drop(lanes);
         if let Err(Failure::Error(error)) = printed {
             return Err(anyhow!("could not print what became of the commands: {error:#}").into());
         }
         if failed > 0 {
-            let all = self.devices.len();
-            let what = if target.print_hex { "could be sealed for" } else { "reached the broker for" };
+            let all = self.devices().count();
+            let what = if target.print_hex { "could be sealed for" } else { "was handed to the broker for" };
             return Err(anyhow!("{} {what} {} of {all} devices only", self.what, all - failed).into());
         }
         Ok(())
     }
 
-    /// Reads the keys of all devices, for commands that all should get or none.
+    fn devices(&self) -> impl Iterator<Item = &(&str, &Device)> + Clone {
+        self.turns.iter().flatten()
+    }
+
+    /// Looks whether all devices have keys that can be used, for commands that all should get or none.
     pub(super) fn check_keys(&self) -> anyhow::Result<()> {
-        self.devices.iter().try_for_each(|(_, device)| self.fleet.recipient(device).map(drop))
+        self.devices().try_for_each(|(_, device)| self.fleet.recipient(device).map(drop))
     }
 
-    fn seal(&self, device: &Device) -> anyhow::Result<Vec<SealedCommand>> {
-        let recipient = self.fleet.recipient(device)?;
-        Ok((self.seal)(&recipient, Timestamp::now())?)
+    /// Seals what all devices get. The times are stored before this returns.
+    fn seal_all(&self, lanes: &mut Lanes<'_>) -> anyhow::Result<Vec<Vec<Sealed<'_>>>> {
+        let times = lanes.reserve(self.devices().map(|(_, device)| *device), self.commands)?;
+        let mut times = times.into_iter();
+        let seal = |device: &Device, time: Option<anyhow::Result<Timestamp>>| {
+            let recipient = self.fleet.recipient(device)?;
+            let time = time.context("there is no time for it")??;
+            Ok((self.seal)(&recipient, time)?)
+        };
+        let turns = self
+            .turns
+            .iter()
+            .map(|turn| turn.iter().map(|(name, device)| (*name, *device, seal(device, times.next()))).collect());
+        Ok(turns.collect())
     }
 
-    fn print(&self, report: &mut dyn FnMut(Report<'_>)) {
-        for (name, device) in &self.devices {
-            let sealed = self.seal(device);
-            let error = sealed.as_ref().err().map(|error| without_keys(&format!("{error:#}")).into_owned());
+    fn print(&self, turns: Vec<Vec<Sealed<'_>>>, report: &mut dyn FnMut(Report<'_>)) {
+        for (name, device, sealed) in turns.into_iter().flatten() {
+            let error = sealed.as_ref().err().map(in_words);
             let sealed = sealed.unwrap_or_default().iter().map(hex::encode).collect();
             report(Report { sealed, error, ..Report::of(name, device, self.what) });
         }
     }
 
-    fn publish(&self, target: &TargetArgs, report: &mut dyn FnMut(Report<'_>)) -> Result<(), Failure> {
+    fn publish(
+        &self,
+        target: &TargetArgs,
+        turns: Vec<Vec<Sealed<'_>>>,
+        report: &mut dyn FnMut(Report<'_>),
+    ) -> Result<(), Failure> {
         let builder = target.broker.builder(nobody()?)?.clean_session();
         broker::run(async {
             let (connection, mut events) = builder.connect()?;
@@ -111,38 +163,49 @@ impl Order<'_> {
                     broker::report(&event, true);
                 }
             });
-            let mut under_way = Vec::new();
-            for (name, device) in &self.devices {
-                under_way.push((name, device, self.send(&connection, device).await));
+            let mut all_taken = true;
+            for turn in turns {
+                let mut under_way = Vec::new();
+                for (name, device, sealed) in turn {
+                    let deliveries = match sealed {
+                        Ok(commands) => send(&connection, device, &commands).await,
+                        Err(error) => Err(error),
+                    };
+                    under_way.push((name, device, deliveries));
+                }
+                let deadline = Instant::now() + PATIENCE;
+                for (name, device, deliveries) in under_way {
+                    let result = match deliveries {
+                        Ok(deliveries) => confirm(deliveries, deadline).await,
+                        Err(error) => Err(error),
+                    };
+                    all_taken &= result.is_ok();
+                    let error = result.as_ref().err().map(in_words);
+                    report(Report { handed_to_broker: result.is_ok(), error, ..Report::of(name, device, self.what) });
+                }
             }
-            let deadline = Instant::now() + PATIENCE;
-            let mut all_sent = true;
-            for (name, device, sent) in under_way {
-                let result = match sent {
-                    Ok(deliveries) => confirm(deliveries, deadline).await,
-                    Err(error) => Err(error),
-                };
-                all_sent &= result.is_ok();
-                let error = result.as_ref().err().map(|error| without_keys(&format!("{error:#}")).into_owned());
-                report(Report { sent: result.is_ok(), error, ..Report::of(name, device, self.what) });
-            }
-            let patience = if all_sent { PATIENCE } else { Duration::ZERO };
+            let patience = if all_taken { PATIENCE } else { Duration::ZERO };
             connection.shutdown(patience).await?;
             reasons.abort();
             Ok(())
         })
     }
+}
 
-    /// Hands the commands for one device over, in order.
-    async fn send(&self, connection: &Connection, device: &Device) -> anyhow::Result<Vec<Delivery>> {
-        let mut deliveries = Vec::new();
-        for command in self.seal(device)? {
-            let control_topic = device.id.control_topic();
-            let room = timeout(PATIENCE, connection.send_command(&control_topic, &command)).await;
-            deliveries.push(room.with_context(|| format!("the broker took nothing for {} s", PATIENCE.as_secs()))??);
-        }
-        Ok(deliveries)
+/// Why something failed, without what may be a key.
+fn in_words(error: &anyhow::Error) -> String {
+    without_keys(&format!("{error:#}")).into_owned()
+}
+
+/// Hands the commands for one device over, in order.
+async fn send(connection: &Connection, device: &Device, commands: &[SealedCommand]) -> anyhow::Result<Vec<Delivery>> {
+    let mut deliveries = Vec::new();
+    for command in commands {
+        let control_topic = device.id.control_topic();
+        let room = timeout(PATIENCE, connection.send_command(&control_topic, command)).await;
+        deliveries.push(room.with_context(|| format!("the broker took nothing for {} s", PATIENCE.as_secs()))??);
     }
+    Ok(deliveries)
 }
 
 async fn confirm(deliveries: Vec<Delivery>, deadline: Instant) -> anyhow::Result<()> {
@@ -152,13 +215,6 @@ async fn confirm(deliveries: Vec<Delivery>, deadline: Instant) -> anyhow::Result
         answer.map_err(|error: BrokerError| anyhow!(error))?;
     }
     Ok(())
-}
-
-fn wait_for_the_next_second() {
-    let second = Timestamp::now();
-    while Timestamp::now() == second {
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// A client that exists for one connection, as the key server is no client itself.
@@ -177,7 +233,7 @@ impl<'a> Report<'a> {
             control_topic: entry.id.control_topic().to_string(),
             command,
             sealed: Vec::new(),
-            sent: false,
+            handed_to_broker: false,
             error: None,
         }
     }
@@ -189,8 +245,8 @@ impl<'a> Report<'a> {
         for sealed in &self.sealed {
             output.print(self, || format!("{} {sealed}", self.control_topic))?;
         }
-        if self.sent {
-            output.print(self, || format!("{}: {}", printable(self.device), self.command))?;
+        if self.handed_to_broker {
+            output.print(self, || format!("{}: {}, handed to the broker", printable(self.device), self.command))?;
         }
         Ok(())
     }

@@ -144,5 +144,5 @@ fn a_message_that_the_broker_refuses_is_a_failure() {
         run(&format!("{publish} {how}"), "x\n").fails(1, "not published on plant/7/pump: the broker refused");
     }
     let control = "control reset-topics --to panel";
-    assert_eq!(run(control, "").ok().stdout(), "panel: reset-topics\n");
+    assert_eq!(run(control, "").ok().stdout(), "panel: reset-topics, handed to the broker\n");
 }
