@@ -266,9 +266,9 @@ impl<'a> Connecting<'a> {
             return Err(self.args.not_connected(&reason).await);
         };
         match event {
-            Some(Event::Connected { session_kept }) => Ok(Step::Connected { session_kept }),
+            Some(Event::Connected(granted)) => Ok(Step::Connected { session_kept: granted.session_kept }),
             Some(Event::SubscriptionRefused { reason, .. }) => Ok(Step::WithoutControlTopic(reason)),
-            Some(Event::Disconnected(reason)) => Err(self.args.not_connected(&reason).await),
+            Some(Event::Disconnected(loss)) => Err(self.args.not_connected(&loss.reason).await),
             Some(other) => Ok(Step::Other(other)),
             None => Err(self.args.not_connected("the connection was closed").await),
         }
@@ -301,7 +301,7 @@ pub(crate) fn report(event: &Event, quiet: bool) {
             note(format!("Applied the command {}", crate::seal::Applied::new(command).to_text()));
         }
         Event::Connected { .. } => note("Connected again"),
-        Event::Disconnected(reason) => note(format!("Disconnected ({}), trying again", printable(reason))),
+        Event::Disconnected(loss) => note(format!("Disconnected ({}), trying again", printable(&loss.to_string()))),
         _ => (),
     }
 }

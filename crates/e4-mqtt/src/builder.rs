@@ -12,10 +12,7 @@ use crate::{
     will::LastWill,
 };
 use e4::TopicFilter;
-use std::sync::{
-    Arc, Mutex, OnceLock,
-    atomic::{AtomicBool, AtomicU64},
-};
+use std::sync::{Arc, Mutex, OnceLock, atomic::AtomicU64};
 use tokio::sync::{Notify, RwLock, watch};
 
 impl Connection {
@@ -119,7 +116,8 @@ impl Builder {
             subscriptions: Mutex::default(),
             sessions: AtomicU64::new(0),
             connections: AtomicU64::new(0),
-            following: AtomicBool::new(false),
+            following: Mutex::default(),
+            last_loss: Mutex::default(),
             broker: watch::Sender::new(None),
             max_packet: limits.packet,
             ending: Notify::new(),

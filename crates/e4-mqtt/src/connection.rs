@@ -10,7 +10,7 @@ use crate::{
     shared::Shared,
 };
 use bytes::Bytes;
-use e4::{AsTopic, ControlTopic, controller::SealedCommand};
+use e4::{AsTopic, ControlTopic, Topic, controller::SealedCommand};
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering},
@@ -76,7 +76,7 @@ impl Connection {
     ///
     /// [`PublishError::Name`], [`PublishError::Closed`].
     pub async fn clear_retained(&self, topic: impl AsTopic) -> Result<Delivery, PublishError> {
-        let topic = topic.as_topic()?.as_str().to_owned();
+        let topic = checked(topic.as_topic()?)?.as_str().to_owned();
         self.put(Outgoing {
             topic,
             payload: Bytes::new(),
@@ -88,8 +88,11 @@ impl Connection {
         .await
     }
 
-    /// Publishes a command to a client, as its key server, at QoS 2, or 1 where the broker has no 2. The command is sealed
+    /// Publishes a command to a client, as its key server, at QoS 1 (protocol page, section 4). The command is sealed
     /// already.
+    ///
+    /// [`Taken::NoSubscriber`](crate::Taken::NoSubscriber) says that the broker has no session for that client, and that the
+    /// command is lost. Anything else does not say that the client will get it.
     ///
     /// # Errors
     ///
@@ -97,7 +100,7 @@ impl Connection {
     pub async fn send_command(&self, to: &ControlTopic, command: &SealedCommand) -> Result<Delivery, PublishError> {
         let payload = Bytes::copy_from_slice(command.as_bytes());
         let topic = to.as_str().to_owned();
-        self.put(Outgoing { topic, payload, qos: QoS::ExactlyOnce, retain: false, is_command: true, sealed: true })
+        self.put(Outgoing { topic, payload, qos: QoS::AtLeastOnce, retain: false, is_command: true, sealed: true })
             .await
     }
 
@@ -111,7 +114,7 @@ impl Connection {
         let message = {
             let device = self.shared.device.read().await;
             let device = device.as_ref().ok_or(Closed)?;
-            self.shared.protect(device, &topic.as_topic()?, payload, qos, retain)?
+            self.shared.protect(device, &checked(topic.as_topic()?)?, payload, qos, retain)?
         };
         self.put(message).await
     }
@@ -123,83 +126,106 @@ impl Connection {
         Ok(self.outbox.put(message).await)
     }
 
-    /// Subscribes to a filter, and waits for the broker's word. The subscription is made again whenever the broker has
-    /// forgotten it; not so if this is cancelled.
+    /// Subscribes to a filter, waits for the broker's word, and returns the QoS that it grants. The subscription is made
+    /// again whenever the broker has forgotten it; not so if this is cancelled or fails.
+    ///
+    /// It waits [20 seconds](crate#bounds) at most, whatever happens to the connection. Events go on meanwhile.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]; also for the device's own control topic, which is subscribed already.
-    pub async fn subscribe(&self, filter: &str, qos: QoS) -> Result<(), BrokerError> {
-        self.refuse_control_topic(filter)?;
-        loop {
-            let session = self.shared.sessions.load(Ordering::Acquire);
-            match self.answer(self.shared.requests.subscribe(filter, qos)).await {
-                Ok(()) => {
-                    self.shared.subscriptions().insert(filter.to_owned(), qos);
-                    // Else a new session began between the two, and may have missed it.
-                    if self.shared.sessions.load(Ordering::Acquire) == session {
-                        return Ok(());
+    /// [`BrokerError`]; also for the device's own control topic, which is subscribed already, and for filters with control
+    /// characters.
+    pub async fn subscribe(&self, filter: &str, qos: QoS) -> Result<QoS, BrokerError> {
+        self.refuse_filter(filter)?;
+        let subscribe = async {
+            loop {
+                let session = self.shared.sessions.load(Ordering::Acquire);
+                match self.answer(self.shared.requests.subscribe(filter, qos)).await {
+                    Ok(granted) => {
+                        self.shared.subscriptions().insert(filter.to_owned(), qos);
+                        // Else a new session began between the two, and may have missed it.
+                        if self.shared.sessions.load(Ordering::Acquire) == session {
+                            return Ok(granted);
+                        }
                     }
+                    Err(NotTaken::SessionLost) => (),
+                    Err(error) => return Err(error.into()),
                 }
-                Err(NotTaken::SessionLost) => (),
-                Err(error) => return Err(error.into()),
             }
-        }
+        };
+        self.in_time(subscribe).await
     }
 
-    /// Ends a subscription.
+    /// Ends a subscription. It waits as long as [`subscribe`](Self::subscribe) does.
     ///
     /// # Errors
     ///
-    /// [`BrokerError`]; also for the device's own control topic.
+    /// [`BrokerError`]; also for the device's own control topic. The subscription is not made again in any case.
     pub async fn unsubscribe(&self, filter: &str) -> Result<(), BrokerError> {
-        self.refuse_control_topic(filter)?;
+        self.refuse_filter(filter)?;
         self.shared.subscriptions().remove(filter);
-        match self.answer(self.shared.requests.unsubscribe(filter)).await {
-            // In a session that begins anew there is nothing to end.
-            Ok(()) | Err(NotTaken::SessionLost) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        let unsubscribe = async {
+            match self.answer(self.shared.requests.unsubscribe(filter)).await {
+                // In a session that begins anew there is nothing to end.
+                Ok(()) | Err(NotTaken::SessionLost) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        };
+        self.in_time(unsubscribe).await
     }
 
     /// Waits until the broker has answered: what it sent before that has arrived, and commands among it are carried out,
     /// unless [they have to wait](Event::CommandWaits). Others that the broker sends when these are acknowledged are on
-    /// their way.
+    /// their way. It waits as long as [`subscribe`](Self::subscribe) does.
     ///
     /// # Errors
     ///
     /// [`BrokerError`].
     pub async fn round_trip(&self) -> Result<(), BrokerError> {
-        loop {
-            let connection = self.shared.connections.load(Ordering::Acquire);
-            let answers = async {
-                self.ask().await?;
-                // The answer was read, but what was read before it may not have been taken in yet. The library sends
-                // nothing meanwhile, so that the answer to a second question says that it was.
-                self.ask().await
-            };
-            match answers.await {
-                // What was read and not taken in when a connection ended comes again on the next one.
-                Ok(()) if self.shared.connections.load(Ordering::Acquire) == connection => return Ok(()),
-                Ok(()) | Err(NotTaken::SessionLost) => (),
-                Err(error) => return Err(error.into()),
+        let round_trip = async {
+            loop {
+                let connection = self.shared.connections.load(Ordering::Acquire);
+                let answers = async {
+                    self.ask().await?;
+                    // The answer was read, but what was read before it may not have been taken in yet. The library sends
+                    // nothing meanwhile, so that the answer to a second question says that it was.
+                    self.ask().await
+                };
+                match answers.await {
+                    // What was read and not taken in when a connection ended comes again on the next one.
+                    Ok(()) if self.shared.connections.load(Ordering::Acquire) == connection => return Ok(()),
+                    Ok(()) | Err(NotTaken::SessionLost) => (),
+                    Err(error) => return Err(error.into()),
+                }
             }
-        }
+        };
+        self.in_time(round_trip).await
+    }
+
+    /// Waits no longer than a broker may take.
+    async fn in_time<T>(&self, answer: impl Future<Output = Result<T, BrokerError>>) -> Result<T, BrokerError> {
+        let answer = timeout(ANSWER_TIMEOUT, answer).await;
+        answer.unwrap_or_else(|_| Err(BrokerError::NoAnswer(self.shared.last_loss().clone().map(Box::new))))
     }
 
     async fn ask(&self) -> Result<(), NotTaken> {
         self.answer(self.shared.requests.ask(self.shared.control_topic.as_str())).await
     }
 
-    fn refuse_control_topic(&self, filter: &str) -> Result<(), BrokerError> {
+    fn refuse_filter(&self, filter: &str) -> Result<(), BrokerError> {
         if filter == self.shared.control_topic.as_str() {
             return Err(BrokerError::Refused("the control topic is subscribed as long as the connection lives".into()));
+        }
+        if filter.chars().any(char::is_control) {
+            return Err(BrokerError::Refused(
+                "the filter has a control character in it, which MQTT advises against and brokers refuse".into(),
+            ));
         }
         Ok(())
     }
 
     /// Waits for the broker's answer, and no longer than the connection lives.
-    async fn answer(&self, answer: Answer) -> Result<(), NotTaken> {
+    async fn answer<T>(&self, answer: Answer<T>) -> Result<T, NotTaken> {
         let mut ended = self.shared.ended.clone();
         tokio::select! {
             answer = answer => answer,
@@ -253,6 +279,9 @@ impl Connection {
     }
 }
 
+/// How long the answer of a broker is waited for.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// How long a broker has to take the leave of who has nothing more to say.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -293,6 +322,11 @@ impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Events").finish_non_exhaustive()
     }
+}
+
+/// Refuses topics that brokers close the connection for.
+fn checked(topic: Topic<'_>) -> Result<Topic<'_>, PublishError> {
+    if topic.as_str().chars().any(char::is_control) { Err(PublishError::ControlCharacter) } else { Ok(topic) }
 }
 
 impl From<NotTaken> for BrokerError {

@@ -5,7 +5,7 @@ use crate::{
     QoS,
     error::BrokerError,
     limits::BrokerLimits,
-    protocol::{Answer, NotTaken, Outgoing, Requests},
+    protocol::{Answer, NotTaken, Outgoing, Requests, Taken},
     shared::Shared,
 };
 use futures_util::{
@@ -32,14 +32,15 @@ use tokio::{
 /// How long a connection that nobody holds any more tries to deliver what it has.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The broker's answer to a published message; nobody has to wait for it.
+/// The broker's answer to a published message; nobody has to wait for it. What it says is [`Taken`], and never that
+/// somebody received the message.
 ///
 /// QoS 0 is answered when the message is on the network, QoS 1 and 2 when the broker has taken it over.
 #[derive(Debug)]
-pub struct Delivery(oneshot::Receiver<Result<(), BrokerError>>);
+pub struct Delivery(oneshot::Receiver<Result<Taken, BrokerError>>);
 
 impl Future for Delivery {
-    type Output = Result<(), BrokerError>;
+    type Output = Result<Taken, BrokerError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or(Err(BrokerError::Closed)))
@@ -61,7 +62,7 @@ enum Item {
 /// A message, and who waits for the broker's answer.
 struct Message {
     outgoing: Outgoing,
-    answer: oneshot::Sender<Result<(), BrokerError>>,
+    answer: oneshot::Sender<Result<Taken, BrokerError>>,
 }
 
 impl Outbox {
@@ -237,7 +238,7 @@ impl Deliveries {
                     Err(NotTaken::SessionLost) => taken = publish(&requests, &broker, &mut outgoing),
                     Err(NotTaken::Closed) => break Err(BrokerError::Closed),
                     Err(NotTaken::Refused(reason)) => break Err(BrokerError::Refused(reason)),
-                    Ok(()) => break Ok(()),
+                    Ok(taken) => break Ok(taken),
                 }
             };
             undelivered.fetch_sub(1, Ordering::Relaxed);
@@ -279,7 +280,11 @@ async fn known(mut broker: watch::Receiver<Option<BrokerLimits>>) {
 }
 
 /// Publishes what the broker takes: what it does not take would end this connection, and each one after it.
-fn publish(requests: &Requests, broker: &watch::Receiver<Option<BrokerLimits>>, outgoing: &mut Outgoing) -> Answer {
+fn publish(
+    requests: &Requests,
+    broker: &watch::Receiver<Option<BrokerLimits>>,
+    outgoing: &mut Outgoing,
+) -> Answer<Taken> {
     let limits = *broker.borrow();
     match limits.map_or(Ok(()), |limits| limits.fit(outgoing)) {
         Ok(()) => requests.publish(outgoing),

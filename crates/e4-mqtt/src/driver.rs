@@ -1,9 +1,11 @@
 //! The task that drives a connection: connects, takes in what arrives, follows the key server.
 
 use crate::{
-    event::{Event, Message, Protection, Refused},
+    QoS,
+    event::{Event, Granted, Message, Protection, Refused},
     limits::BrokerLimits,
-    protocol::{Arrived, Broken, Happening, Limits, Link, NotTaken},
+    loss::{Cause, Loss},
+    protocol::{Arrived, Broken, Connected, Happening, Limits, Link, NotTaken},
     queue::Receipt,
     shared::Shared,
 };
@@ -28,22 +30,28 @@ pub(crate) async fn drive(mut link: Link, shared: Arc<Shared>, limits: Limits, e
     renew_will(&shared, &mut link).await;
     loop {
         match link.poll().await {
-            Ok(Happening::Connected { session_kept, max_packet, max_qos }) => {
-                tracing::debug!(session_kept, "connected");
+            Ok(Happening::Connected(connected)) => {
+                tracing::debug!(session_kept = connected.session_kept, "connected");
                 pause.connected();
-                commands.connected(session_kept);
-                shared.connected(session_kept);
-                let max_packet = max_packet.map_or(limits.packet, |broker| broker.min(limits.packet));
+                commands.connected(connected.session_kept);
+                let max_packet = connected.max_packet.map_or(limits.packet, |broker| broker.min(limits.packet));
+                let max_qos = connected.max_qos;
+                shared.connected(&connected);
                 shared.broker.send_replace(Some(BrokerLimits { max_packet, max_qos }));
             }
             Ok(Happening::Arrived(arrived)) => take_in(&shared, &commands, arrived).await,
             Ok(Happening::Acknowledged) => shared.queue.acknowledgement_sent(),
             Ok(Happening::Other) => (),
             Err(Broken::Closed) => break,
-            Err(Broken::Lost(reason)) => {
-                tracing::debug!(reason, "disconnected");
+            Err(Broken::Lost(loss)) => {
+                let loss = pause.lost(loss);
+                tracing::debug!(%loss, "disconnected");
                 shared.queue.connection_lost();
-                shared.queue.push(Event::Disconnected(reason));
+                let is_final = loss.cause == Cause::TakenOver;
+                shared.lost(loss);
+                if is_final {
+                    break;
+                }
                 tokio::select! {
                     () = sleep(pause.next()) => (),
                     () = shared.ending.notified() => break,
@@ -127,42 +135,60 @@ fn refused(topic: &[u8], reason: OpenError, retained: bool) -> Event {
 
 impl Shared {
     /// Makes the subscriptions that the broker does not have.
-    fn connected(self: &Arc<Self>, session_kept: bool) {
+    fn connected(self: &Arc<Self>, connected: &Connected) {
         let connection = self.connections.fetch_add(1, Ordering::AcqRel) + 1;
-        if !session_kept {
-            self.following.store(false, Ordering::Release);
+        let granted = |control_topic| Granted {
+            session_kept: connected.session_kept,
+            session_expiry_asked: connected.session_expiry_asked,
+            session_expiry: connected.session_expiry,
+            control_topic,
+            max_qos: connected.max_qos,
+            max_packet: connected.max_packet,
+            retains: connected.retains,
+        };
+        if !connected.session_kept {
+            *self.following() = None;
         }
-        if self.following.load(Ordering::Acquire) {
-            self.queue.push(Event::Connected { session_kept });
+        if let Some(control_topic) = *self.following() {
+            self.queue.push(Event::Connected(granted(control_topic)));
             return;
         }
         // Asked for here and not in the task, so that it goes out before anything else.
-        let granted = self.requests.subscribe(self.control_topic.as_str(), crate::QoS::ExactlyOnce);
-        let this = Arc::clone(self);
+        let answer = self.requests.subscribe(self.control_topic.as_str(), QoS::AtLeastOnce);
+        let (this, granted) = (Arc::clone(self), granted(QoS::AtLeastOnce));
         tokio::spawn(async move {
-            match granted.await {
+            match answer.await {
                 // Else a later connection says so for itself.
-                Ok(()) if this.connections.load(Ordering::Acquire) == connection => {
-                    this.following.store(true, Ordering::Release);
-                    this.queue.push(Event::Connected { session_kept });
+                Ok(control_topic) if this.connections.load(Ordering::Acquire) == connection => {
+                    *this.following() = Some(control_topic);
+                    this.queue.push(Event::Connected(Granted { control_topic, ..granted }));
                 }
-                Ok(()) => (),
+                Ok(_) => (),
                 Err(error) => this.subscription_failed(this.control_topic.as_str(), error),
             }
         });
-        if session_kept {
+        if connected.session_kept {
             return;
         }
         self.sessions.fetch_add(1, Ordering::AcqRel);
-        for (filter, qos) in self.subscriptions().clone() {
-            let granted = self.requests.subscribe(&filter, qos);
+        for (filter, asked) in self.subscriptions().clone() {
+            let answer = self.requests.subscribe(&filter, asked);
             let this = Arc::clone(self);
             tokio::spawn(async move {
-                if let Err(error) = granted.await {
-                    this.subscription_failed(&filter, error);
+                match answer.await {
+                    Ok(granted) if (granted as u8) < asked as u8 => {
+                        this.queue.push(Event::SubscriptionLowered { filter, asked, granted });
+                    }
+                    Ok(_) => (),
+                    Err(error) => this.subscription_failed(&filter, error),
                 }
             });
         }
+    }
+
+    fn lost(&self, loss: Loss) {
+        *self.last_loss() = Some(loss.clone());
+        self.queue.push(Event::Disconnected(loss));
     }
 
     fn subscription_failed(&self, filter: &str, error: NotTaken) {
@@ -313,6 +339,8 @@ async fn erase_expired_keys(device: Arc<RwLock<Option<e4::Client>>>) {
 #[derive(Default)]
 struct Pause {
     failures: u32,
+    /// Connections that were lost soon after they were made.
+    in_a_row: u32,
     connected: Option<Instant>,
 }
 
@@ -326,10 +354,18 @@ impl Pause {
         self.connected = Some(Instant::now());
     }
 
-    fn next(&mut self) -> Duration {
-        if self.connected.take().is_some_and(|since| since.elapsed() >= Self::LASTING) {
-            self.failures = 0;
+    /// Counts what was lost soon after it was made.
+    fn lost(&mut self, mut loss: Loss) -> Loss {
+        match self.connected.take() {
+            Some(since) if since.elapsed() >= Self::LASTING => (self.failures, self.in_a_row) = (0, 0),
+            Some(_) => self.in_a_row = self.in_a_row.saturating_add(1),
+            None => self.in_a_row = 0,
         }
+        loss.in_a_row = self.in_a_row;
+        loss
+    }
+
+    fn next(&mut self) -> Duration {
         let longest = Self::SHORTEST.saturating_mul(1 << self.failures.min(10)).min(Self::LONGEST);
         self.failures = self.failures.saturating_add(1);
         longest.mul_f64(0.5 + fastrand::f64() / 2.0)

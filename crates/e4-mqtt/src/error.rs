@@ -1,5 +1,6 @@
 //! What can go wrong on the application's side. What others do wrong is an [`Event`](crate::Event).
 
+use crate::loss::Loss;
 use e4::{NameError, SealError};
 use std::{error::Error, fmt};
 
@@ -54,6 +55,9 @@ pub enum PublishError {
     Seal(SealError),
     /// The topic is not the name of a topic.
     Name(NameError),
+    /// The topic has a control character in it: MQTT advises against them, and brokers close the connection
+    /// (MQTT 5, section 1.5.4).
+    ControlCharacter,
     /// The packet would be larger than the connection or the broker takes.
     TooLarge {
         /// Bytes of the packet.
@@ -88,6 +92,7 @@ impl fmt::Display for PublishError {
         match self {
             Self::Seal(error) => error.fmt(f),
             Self::Name(error) => error.fmt(f),
+            Self::ControlCharacter => f.write_str("the topic has a control character in it, which brokers refuse"),
             Self::TooLarge { bytes, limit } => {
                 write!(f, "the message makes a packet of {bytes} bytes, and at most {limit} are allowed")
             }
@@ -104,6 +109,8 @@ impl Error for PublishError {}
 pub enum BrokerError {
     /// The broker did not take it, or would not; the reason, in words.
     Refused(String),
+    /// The broker did not answer in time. If there was no connection for some of it, why the last one ended.
+    NoAnswer(Option<Box<Loss>>),
     /// The connection was closed before the broker answered.
     Closed,
 }
@@ -112,6 +119,10 @@ impl fmt::Display for BrokerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(reason) => f.write_str(reason),
+            Self::NoAnswer(None) => f.write_str("the broker did not answer in time"),
+            Self::NoAnswer(Some(loss)) => {
+                write!(f, "the broker did not answer in time; the last connection ended: {loss}")
+            }
             Self::Closed => f.write_str("the connection was closed before the broker answered"),
         }
     }

@@ -1,6 +1,6 @@
 //! What happens on a connection, as the application sees it.
 
-use crate::QoS;
+use crate::{QoS, loss::Loss};
 use e4::{AppliedCommand, ClientId, OpenError, SealError, Timestamp};
 use std::fmt;
 
@@ -10,10 +10,9 @@ use std::fmt;
 pub enum Event {
     /// The broker took the connection, and commands arrive: the control topic is subscribed. In a session that was kept,
     /// what waited there may come before this.
-    Connected {
-        /// Whether the broker still had the session of this client, with its subscriptions and the messages since.
-        session_kept: bool,
-    },
+    ///
+    /// What the broker grants may be [less than was asked for](Granted::shortcomings).
+    Connected(Granted),
     /// The broker refused a subscription that this connection makes by itself: that to the control topic, without which
     /// no commands arrive, or one that the application had and that it lost with its session.
     SubscriptionRefused {
@@ -22,8 +21,18 @@ pub enum Event {
         /// The broker's reason.
         reason: String,
     },
-    /// The connection is lost or could not be made, for this reason. The next try follows by itself.
-    Disconnected(String),
+    /// A subscription that the broker had lost with the session was made again, and it grants a lower QoS than was asked for.
+    SubscriptionLowered {
+        /// What is subscribed.
+        filter: String,
+        /// The QoS that was asked for.
+        asked: QoS,
+        /// The QoS that the broker grants.
+        granted: QoS,
+    },
+    /// The connection is lost or could not be made. The next try follows by itself, unless the cause is
+    /// [`Cause::TakenOver`](crate::Cause::TakenOver): then the connection is closed, as by a shutdown.
+    Disconnected(Loss),
     /// A message arrived.
     Message(Message),
     /// A command of the key server was carried out and stored.
@@ -37,6 +46,48 @@ pub enum Event {
     WillWithheld(SealError),
     /// The application took events more slowly than they came, and these are lost.
     Overflowed(Overflow),
+}
+
+/// What the broker grants to this client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Granted {
+    /// Whether the broker still had the session of this client, with its subscriptions and the messages since.
+    pub session_kept: bool,
+    /// For how many seconds the session was to outlive the connection. `None` in MQTT 3.1.1, which does not say.
+    pub session_expiry_asked: Option<u32>,
+    /// For how many seconds it will, at most, by the word of the broker.
+    pub session_expiry: Option<u32>,
+    /// The QoS of the subscription to the control topic.
+    pub control_topic: QoS,
+    /// The highest QoS of messages that the broker takes. Always 2 in MQTT 3.1.1, which does not say.
+    pub max_qos: QoS,
+    /// Bytes of the largest packet that the broker takes, if it says so.
+    pub max_packet: Option<u32>,
+    /// Whether it keeps retained messages. Always true in MQTT 3.1.1, which does not say.
+    pub retains: bool,
+}
+
+impl Granted {
+    /// What a device has to do without that it asked for, in sentences; none if all is well as far as the broker says.
+    pub fn shortcomings(&self) -> impl Iterator<Item = String> + use<> {
+        let control = (self.control_topic == QoS::AtMostOnce).then(|| {
+            "the broker grants QoS 0 for the control topic: it keeps no commands for this device while it is away"
+                .to_owned()
+        });
+        let expiry = match (self.session_expiry_asked, self.session_expiry) {
+            (Some(asked), Some(granted)) if granted < asked => Some(if granted == 0 {
+                "the broker keeps no session: commands that are sent while this device is away are lost for it"
+                    .to_owned()
+            } else {
+                format!(
+                    "the broker keeps the session for {granted} seconds and not for {asked}: commands that are sent while this device is away for longer are lost for it"
+                )
+            }),
+            _ => None,
+        };
+        control.into_iter().chain(expiry)
+    }
 }
 
 /// A message that arrived.

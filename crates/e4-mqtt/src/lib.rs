@@ -67,10 +67,12 @@
 compile_error!("e4-mqtt needs one of its features `v4` (MQTT 3.1.1) and `v5` (MQTT 5)");
 
 // Layers only look down: a module knows those above it in this list.
+mod loss;
+
 mod error;
+mod protocol;
 
 mod event;
-mod protocol;
 
 mod limits;
 mod queue;
@@ -89,8 +91,9 @@ pub use builder::Builder;
 pub use connection::{Connection, Events, Shutdown};
 pub use delivery::Delivery;
 pub use error::{BrokerError, BuildError, Closed, PublishError};
-pub use event::{Event, Message, Overflow, Protection, Refused, Seal};
-pub use protocol::{MqttOptions, QoS};
+pub use event::{Event, Granted, Message, Overflow, Protection, Refused, Seal};
+pub use loss::{Cause, Loss};
+pub use protocol::{MqttOptions, QoS, Taken};
 pub use will::LastWill;
 
 /// The README's example, so that it compiles.

@@ -18,12 +18,8 @@ impl BrokerLimits {
     }
 
     /// Makes a message one that the broker takes, or says why it cannot be.
-    pub(crate) fn fit(self, message: &mut Outgoing) -> Result<(), String> {
+    pub(crate) fn fit(self, message: &Outgoing) -> Result<(), String> {
         self.check_size(message).map_err(|error| error.to_string())?;
-        // A command that comes twice is refused the second time: QoS 1 is as good.
-        if message.is_command && self.max_qos == QoS::AtLeastOnce {
-            message.qos = QoS::AtLeastOnce;
-        }
         let (qos, max_qos) = (message.qos as u8, self.max_qos as u8);
         if qos > max_qos {
             return Err(format!("it has QoS {qos}, and the broker takes {max_qos} at most"));

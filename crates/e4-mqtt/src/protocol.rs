@@ -7,7 +7,10 @@ mod v4;
 #[cfg(feature = "v5")]
 mod v5;
 
-use crate::error::BuildError;
+use crate::{
+    error::BuildError,
+    loss::{Cause, Loss},
+};
 use bytes::Bytes;
 use std::{fmt, time::Duration};
 
@@ -105,18 +108,40 @@ pub(crate) enum NotTaken {
 
 /// What the network brought.
 pub(crate) enum Happening {
-    Connected {
-        session_kept: bool,
-        /// Bytes of the largest packet that the broker takes, if it says so.
-        max_packet: Option<u32>,
-        /// The highest QoS that the broker takes.
-        max_qos: QoS,
-    },
+    Connected(Connected),
     Arrived(Arrived),
     /// The acknowledgement of a message left; of QoS 2, the last part of it.
     Acknowledged,
     /// Traffic that only the client library cares for.
     Other,
+}
+
+/// What the broker says of itself and of the session when it takes a connection.
+pub(crate) struct Connected {
+    pub(crate) session_kept: bool,
+    /// For how many seconds the session was to outlive the connection; `None`: this version does not say.
+    pub(crate) session_expiry_asked: Option<u32>,
+    /// For how many it will.
+    pub(crate) session_expiry: Option<u32>,
+    /// Bytes of the largest packet that the broker takes, if it says so.
+    pub(crate) max_packet: Option<u32>,
+    /// The highest QoS that the broker takes.
+    pub(crate) max_qos: QoS,
+    /// Whether it keeps retained messages.
+    pub(crate) retains: bool,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Taken {
+    /// QoS 0: it is on the network. Nobody says what becomes of it.
+    Sent,
+    /// The broker has taken it over. Whether anybody gets it is not said.
+    ByBroker,
+    /// The broker has taken it over and has nobody to give it to: no session is subscribed to its topic. Said by brokers of
+    /// MQTT 5 that care to, for QoS 1 (reason code 0x10; MQTT 5, section 3.4.2.1).
+    NoSubscriber,
 }
 
 /// A message as it came from the broker, not acknowledged yet.
@@ -133,8 +158,8 @@ pub(crate) struct Arrived {
 pub(crate) enum Broken {
     /// It was asked to end.
     Closed,
-    /// The reason, in words. To poll again connects again.
-    Lost(String),
+    /// To poll again connects again.
+    Lost(Loss),
 }
 
 /// Asks for things. Never waits: the queues behind it are bounded by whoever asks.
@@ -147,25 +172,26 @@ pub(crate) enum Requests {
 }
 
 /// An answer of the broker that is awaited.
-pub(crate) type Answer = futures_util::future::BoxFuture<'static, Result<(), NotTaken>>;
+pub(crate) type Answer<T> = futures_util::future::BoxFuture<'static, Result<T, NotTaken>>;
 
 impl Requests {
     /// Queues a message; the answer comes when the broker has it, as far as its QoS goes.
-    pub(crate) fn publish(&self, message: &Outgoing) -> Answer {
+    pub(crate) fn publish(&self, message: &Outgoing) -> Answer<Taken> {
         either!(self, requests => requests.publish(message))
     }
 
-    pub(crate) fn subscribe(&self, filter: &str, qos: QoS) -> Answer {
+    /// Brings the QoS that was granted.
+    pub(crate) fn subscribe(&self, filter: &str, qos: QoS) -> Answer<QoS> {
         either!(self, requests => requests.subscribe(filter, qos))
     }
 
     /// Asks for something that changes nothing and brings nothing but the answer, not even what is retained: `granted` is
-    /// subscribed at QoS 2.
-    pub(crate) fn ask(&self, granted: &str) -> Answer {
+    /// subscribed at QoS 1.
+    pub(crate) fn ask(&self, granted: &str) -> Answer<()> {
         either!(self, requests => requests.ask(granted))
     }
 
-    pub(crate) fn unsubscribe(&self, filter: &str) -> Answer {
+    pub(crate) fn unsubscribe(&self, filter: &str) -> Answer<()> {
         either!(self, requests => requests.unsubscribe(filter))
     }
 
@@ -216,20 +242,26 @@ impl Link {
 }
 
 /// What both versions have in the same words but different types. The version's module adds what differs: `adjust`,
-/// `adjust_events`, `resume`, `options_mut`, `last_will`, `publish_options`, `publish_refusal`, `subscribe_refusal`,
-/// `ask`, `pub_ack`, `pub_rec` and `happening`.
+/// `adjust_events`, `resume`, `options_mut`, `last_will`, `publish_options`, `taken`, `ask`, `pub_ack`, `pub_rec`,
+/// `happening` and `cause`.
 ///
 /// `TCP_NODELAY` is set in both: what goes out is flushed in batches already, and to hold it back for the network as
 /// well would cost a lone message 40 ms.
 macro_rules! common {
     ($rumqttc:ident) => {
-        use super::{Answer, Arrived, Broken, Happening, Limits, NotTaken, Outgoing, QoS, REQUEST_BATCH};
-        use crate::error::BuildError;
+        use super::{
+            Answer, Arrived, Broken, Connected, Happening, Limits, NotTaken, Outgoing, QoS, REQUEST_BATCH, Taken,
+            cause_of_io,
+        };
+        use crate::{
+            error::BuildError,
+            loss::{Cause, Loss},
+        };
         use std::time::Duration;
         use $rumqttc::{
             AckMode, AsyncClient, ConnectionError, EventLoop, LastWill, ManualAck, MqttOptions, PubAck, PubRec,
-            PublishNoticeError, PublishOptions, SessionMode, SubscribeNotice, SubscribeNoticeError,
-            UnsubscribeNoticeError,
+            PublishNoticeError, PublishOptions, PublishResult, SessionMode, StateError, SubscribeNotice,
+            SubscribeNoticeError, SubscribeReasonCode, UnsubscribeNoticeError,
         };
 
         pub(super) fn link(mut options: MqttOptions, limits: Limits) -> Result<(Requests, Link), BuildError> {
@@ -254,35 +286,36 @@ macro_rules! common {
                 .try_build()
                 .map_err(|error| BuildError::Options(error.to_string()))?;
             adjust_events(&mut events);
-            Ok((Requests(client), Link { events, without_will }))
+            Ok((Requests(client), Link { events, without_will, connected: false }))
         }
 
         #[derive(Clone)]
         pub(crate) struct Requests(AsyncClient);
 
         impl Requests {
-            pub(super) fn publish(&self, message: &Outgoing) -> Answer {
+            pub(super) fn publish(&self, message: &Outgoing) -> Answer<Taken> {
                 let Outgoing { topic, payload, .. } = message;
                 let notice = self.0.try_publish_tracked(topic.as_str(), payload.clone(), publish_options(message));
                 Box::pin(async move {
-                    notice?.wait_completion_async().await.map_err(|error| match error {
+                    let result = notice?.wait_async().await.map_err(|error| match error {
                         PublishNoticeError::SessionReset | PublishNoticeError::Recv => NotTaken::SessionLost,
                         // It was in the buffers of a connection that broke, and nobody has seen it.
                         PublishNoticeError::Qos0NotFlushed => NotTaken::SessionLost,
-                        error => NotTaken::Refused(publish_refusal(error)),
-                    })
+                        error => NotTaken::Refused(error.to_string()),
+                    })?;
+                    taken(result)
                 })
             }
 
-            pub(super) fn subscribe(&self, filter: &str, qos: QoS) -> Answer {
+            pub(super) fn subscribe(&self, filter: &str, qos: QoS) -> Answer<QoS> {
                 subscribed(self.0.try_subscribe_tracked(filter, qos))
             }
 
-            pub(super) fn ask(&self, granted: &str) -> Answer {
+            pub(super) fn ask(&self, granted: &str) -> Answer<()> {
                 ask(self, granted)
             }
 
-            pub(super) fn unsubscribe(&self, filter: &str) -> Answer {
+            pub(super) fn unsubscribe(&self, filter: &str) -> Answer<()> {
                 let notice = self.0.try_unsubscribe_tracked(filter);
                 Box::pin(async move {
                     notice?.wait_completion_async().await.map_err(|error| match error {
@@ -320,12 +353,17 @@ macro_rules! common {
             }
         }
 
-        fn subscribed(notice: Result<SubscribeNotice, $rumqttc::ClientError>) -> Answer {
+        fn subscribed(notice: Result<SubscribeNotice, $rumqttc::ClientError>) -> Answer<QoS> {
             Box::pin(async move {
-                notice?.wait_completion_async().await.map_err(|error| match error {
+                let ack = notice?.wait_async().await.map_err(|error| match error {
                     SubscribeNoticeError::SessionReset | SubscribeNoticeError::Recv => NotTaken::SessionLost,
-                    error => NotTaken::Refused(subscribe_refusal(error)),
-                })
+                    error => NotTaken::Refused(error.to_string()),
+                })?;
+                match ack.return_codes.first() {
+                    Some(SubscribeReasonCode::Success(granted)) => Ok(*granted),
+                    Some(refused) => Err(NotTaken::Refused(format!("the broker refuses it: {refused:?}"))),
+                    None => Err(NotTaken::Refused("the broker's answer is empty".into())),
+                }
             })
         }
 
@@ -346,18 +384,21 @@ macro_rules! common {
             events: EventLoop,
             /// The options as they were at first: the library has no way to take a will out again.
             without_will: MqttOptions,
+            /// The broker has taken the connection that there is now.
+            connected: bool,
         }
 
         impl Link {
             pub(super) async fn poll(&mut self) -> Result<Happening, Broken> {
                 match self.events.poll().await {
                     Ok(event) => {
-                        let happening = happening(event);
-                        if matches!(happening, Happening::Connected { .. })
-                            && self.without_will.session_store().is_none()
-                        {
-                            // What `resume` has set is needed once.
-                            options_mut(&mut self.events).clear_session_store();
+                        let happening = happening(event, &self.without_will);
+                        if matches!(happening, Happening::Connected(_)) {
+                            self.connected = true;
+                            if self.without_will.session_store().is_none() {
+                                // What `resume` has set is needed once.
+                                options_mut(&mut self.events).clear_session_store();
+                            }
                         }
                         Ok(happening)
                     }
@@ -366,11 +407,13 @@ macro_rules! common {
                         // What was read before the end would come after the next connection is made, as if it were part of
                         // that one. It is not acknowledged and comes again.
                         self.events.state.events.clear();
-                        Err(Broken::Lost(match error {
+                        let cause = cause(&error, std::mem::take(&mut self.connected));
+                        let reason = match error {
                             // Its own text shows the whole packet.
                             ConnectionError::NotConnAck(_) => "the broker's first answer is not a CONNACK".to_owned(),
                             error => error.to_string(),
-                        }))
+                        };
+                        Err(Broken::Lost(Loss { cause, reason, in_a_row: 0 }))
                     }
                 }
             }
@@ -389,3 +432,12 @@ macro_rules! common {
     };
 }
 use common;
+
+/// What it means that an input or output failed.
+fn cause_of_io(error: &std::io::Error, connected: bool) -> Cause {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error.kind() {
+        UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe if !connected => Cause::ClosedBeforeAnswer,
+        _ => Cause::Network,
+    }
+}

@@ -3,6 +3,7 @@
 use crate::{
     QoS,
     limits::BrokerLimits,
+    loss::Loss,
     protocol::{Outgoing, Requests},
     queue::Queue,
     will::LastWill,
@@ -11,10 +12,7 @@ use bytes::Bytes;
 use e4::{ControlTopic, Topic, TopicFilter};
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicU64},
 };
 use tokio::{
     sync::{Notify, RwLock, watch},
@@ -36,8 +34,10 @@ pub(crate) struct Shared {
     pub(crate) sessions: AtomicU64,
     /// Counts the connections that the broker took.
     pub(crate) connections: AtomicU64,
-    /// The control topic is subscribed in this session.
-    pub(crate) following: AtomicBool,
+    /// The control topic is subscribed in this session, and the broker grants this QoS.
+    pub(crate) following: Mutex<Option<QoS>>,
+    /// Why the last connection ended.
+    pub(crate) last_loss: Mutex<Option<Loss>>,
     /// What the broker takes; none before the first connection.
     pub(crate) broker: watch::Sender<Option<BrokerLimits>>,
     /// Told once when the connection is to end, connected or not.
@@ -50,6 +50,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    pub(crate) fn following(&self) -> MutexGuard<'_, Option<QoS>> {
+        self.following.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn last_loss(&self) -> MutexGuard<'_, Option<Loss>> {
+        self.last_loss.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn subscriptions(&self) -> MutexGuard<'_, BTreeMap<String, QoS>> {
         self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -92,6 +92,7 @@ impl Link {
             .await
             .map_err(|_elapsed| anyhow!("the broker did not answer a subscription within {} s", PATIENCE.as_secs()))?
             .with_context(|| format!("could not subscribe to {filter}"))
+            .map(drop)
     }
 
     pub(super) async fn send_command(&self, to: &Recipient, command: &SealedCommand) -> anyhow::Result<()> {
@@ -119,6 +120,7 @@ async fn taken(delivery: Result<Delivery, PublishError>) -> anyhow::Result<()> {
         .await
         .map_err(|_elapsed| anyhow!("the broker did not take a message within {} s", PATIENCE.as_secs()))?
         .context("the broker did not take a message")
+        .map(drop)
 }
 
 /// A device, switched on or not.

@@ -1,6 +1,6 @@
 //! MQTT 3.1.1.
 
-use rumqttc_v4::{Event, Outgoing as Sent, Packet};
+use rumqttc_v4::{ConnectReturnCode, Event, Outgoing as Sent, Packet};
 
 super::common!(rumqttc_v4);
 
@@ -37,19 +37,16 @@ fn publish_options(message: &Outgoing) -> PublishOptions {
     PublishOptions::new(message.qos).retain(message.retain)
 }
 
-fn publish_refusal(error: PublishNoticeError) -> String {
-    error.to_string()
-}
-
-fn subscribe_refusal(error: SubscribeNoticeError) -> String {
-    match error {
-        SubscribeNoticeError::V4SubAckFailure(_) => "the broker refused it".to_owned(),
-        error => error.to_string(),
+fn taken(result: PublishResult) -> Result<Taken, NotTaken> {
+    match result {
+        PublishResult::Qos0Flushed => Ok(Taken::Sent),
+        // This version says no more.
+        PublishResult::Qos1(_) | PublishResult::Qos2Completed(_) => Ok(Taken::ByBroker),
     }
 }
 
 /// A subscription that is made again would bring what is retained again.
-fn ask(requests: &Requests, granted: &str) -> Answer {
+fn ask(requests: &Requests, granted: &str) -> Answer<()> {
     // Nobody has subscribed to this.
     requests.unsubscribe(&format!("{granted}/nothing"))
 }
@@ -62,13 +59,35 @@ fn pub_rec(packet_id: u16) -> PubRec {
     PubRec::new(packet_id)
 }
 
-fn happening(event: Event) -> Happening {
+fn happening(event: Event, _asked: &MqttOptions) -> Happening {
     match event {
-        Event::Incoming(Packet::ConnAck(ack)) => {
-            Happening::Connected { session_kept: ack.session_present, max_packet: None, max_qos: QoS::ExactlyOnce }
-        }
+        Event::Incoming(Packet::ConnAck(ack)) => Happening::Connected(Connected {
+            session_kept: ack.session_present,
+            session_expiry_asked: None,
+            session_expiry: None,
+            max_packet: None,
+            max_qos: QoS::ExactlyOnce,
+            retains: true,
+        }),
         Event::Incoming(Packet::Publish(publish)) => arrived(publish),
         Event::Outgoing(Sent::PubAck(_) | Sent::PubComp(_)) => Happening::Acknowledged,
         _ => Happening::Other,
+    }
+}
+
+fn cause(error: &ConnectionError, connected: bool) -> Cause {
+    match error {
+        ConnectionError::ConnectionRefused(ConnectReturnCode::RefusedProtocolVersion) => Cause::WrongVersion,
+        ConnectionError::ConnectionRefused(_) => Cause::Refused,
+        // The refusals of MQTT 5 have other codes, and more bytes.
+        ConnectionError::MqttState(StateError::Deserialization(_)) if !connected => Cause::WrongVersion,
+        ConnectionError::MqttState(StateError::ConnectionAborted) if !connected => Cause::ClosedBeforeAnswer,
+        ConnectionError::MqttState(StateError::Io(error)) | ConnectionError::Io(error) => cause_of_io(error, connected),
+        ConnectionError::NotConnAck(_)
+        | ConnectionError::SessionStateMismatch { .. }
+        | ConnectionError::MqttState(
+            StateError::Deserialization(_) | StateError::ProtocolViolation(_) | StateError::Unsolicited(_),
+        ) => Cause::Unreadable,
+        _ => Cause::Network,
     }
 }

@@ -1,8 +1,9 @@
 //! MQTT 5.
 
 use rumqttc_v5::{
-    Event, LastWillProperties, Outgoing as Sent, Packet, PersistedAckMode, PersistedSession, PublishProperties,
-    RetainForwardRule, SessionStore, SessionStoreError, SessionStoreKey, SubscribeFilter,
+    ConnectReturnCode, DisconnectReasonCode, Event, LastWillProperties, Outgoing as Sent, Packet, PersistedAckMode,
+    PersistedSession, PubAckReason, PubCompReason, PublishProperties, RetainForwardRule, SessionStore,
+    SessionStoreError, SessionStoreKey, SubscribeFilter,
 };
 use std::{future, pin::Pin};
 
@@ -56,27 +57,30 @@ fn publish_options(message: &Outgoing) -> PublishOptions {
         .properties(PublishProperties { content_type: Some(CONTENT_TYPE.to_owned()), ..PublishProperties::default() })
 }
 
-fn publish_refusal(error: PublishNoticeError) -> String {
-    match error {
-        PublishNoticeError::V5PubAck(reason) => format!("the broker refused it ({reason:?})"),
-        PublishNoticeError::V5PubRec(reason) => format!("the broker refused it ({reason:?})"),
-        PublishNoticeError::V5PubComp(reason) => format!("the broker refused it ({reason:?})"),
-        error => error.to_string(),
-    }
-}
-
-fn subscribe_refusal(error: SubscribeNoticeError) -> String {
-    match error {
-        SubscribeNoticeError::V5SubAckFailure(reasons) => format!("the broker refused it {reasons:?}"),
-        error => error.to_string(),
+fn taken(result: PublishResult) -> Result<Taken, NotTaken> {
+    let refused = |reason: &dyn std::fmt::Debug| Err(NotTaken::Refused(format!("the broker refuses it: {reason:?}")));
+    match result {
+        PublishResult::Qos0Flushed => Ok(Taken::Sent),
+        PublishResult::Qos1(ack) => match ack.reason {
+            PubAckReason::Success => Ok(Taken::ByBroker),
+            PubAckReason::NoMatchingSubscribers => Ok(Taken::NoSubscriber),
+            reason => refused(&reason),
+        },
+        PublishResult::Qos2PubRecRejected(rec) => refused(&rec.reason),
+        // The library does not hand on whether PUBREC said that there is no subscriber.
+        PublishResult::Qos2Completed(complete) => match complete.reason {
+            PubCompReason::Success => Ok(Taken::ByBroker),
+            reason @ PubCompReason::PacketIdentifierNotFound => refused(&reason),
+        },
     }
 }
 
 /// Not by ending a subscription that there is not, as the library logs a warning of that.
-fn ask(requests: &Requests, granted: &str) -> Answer {
-    let mut filter = SubscribeFilter::new(granted, QoS::ExactlyOnce);
+fn ask(requests: &Requests, granted: &str) -> Answer<()> {
+    let mut filter = SubscribeFilter::new(granted, QoS::AtLeastOnce);
     filter.retain_forward_rule = RetainForwardRule::Never;
-    subscribed(requests.0.try_subscribe_many_tracked([filter]))
+    let granted = subscribed(requests.0.try_subscribe_many_tracked([filter]));
+    Box::pin(async move { granted.await.map(drop) })
 }
 
 fn pub_ack(packet_id: u16) -> PubAck {
@@ -87,21 +91,58 @@ fn pub_rec(packet_id: u16) -> PubRec {
     PubRec::new(packet_id, None)
 }
 
-fn happening(event: Event) -> Happening {
+fn happening(event: Event, asked: &MqttOptions) -> Happening {
     match event {
         Event::Incoming(Packet::ConnAck(ack)) => {
-            let (max_packet, max_qos) =
-                ack.properties.map_or((None, None), |properties| (properties.max_packet_size, properties.max_qos));
-            let max_qos = match max_qos {
+            let session_expiry_asked = Some(asked.session_expiry_interval().unwrap_or(0));
+            let properties = ack.properties.as_ref();
+            let max_qos = match properties.and_then(|properties| properties.max_qos) {
                 Some(0) => QoS::AtMostOnce,
                 Some(1) => QoS::AtLeastOnce,
                 Some(_) | None => QoS::ExactlyOnce,
             };
-            Happening::Connected { session_kept: ack.session_present, max_packet, max_qos }
+            Happening::Connected(Connected {
+                session_kept: ack.session_present,
+                session_expiry_asked,
+                // A broker that says nothing grants what was asked for (section 3.2.2.3.2).
+                session_expiry: properties
+                    .and_then(|properties| properties.session_expiry_interval)
+                    .or(session_expiry_asked),
+                max_packet: properties.and_then(|properties| properties.max_packet_size),
+                max_qos,
+                retains: properties.and_then(|properties| properties.retain_available) != Some(0),
+            })
         }
         Event::Incoming(Packet::Publish(publish)) => arrived(publish),
         Event::Outgoing(Sent::PubAck(_) | Sent::PubComp(_)) => Happening::Acknowledged,
         _ => Happening::Other,
+    }
+}
+
+fn cause(error: &ConnectionError, connected: bool) -> Cause {
+    use ConnectReturnCode::{RefusedProtocolVersion, UnsupportedProtocolVersion};
+    match error {
+        ConnectionError::ConnectionRefused(RefusedProtocolVersion | UnsupportedProtocolVersion)
+        | ConnectionError::MqttState(StateError::ConnFail {
+            reason: RefusedProtocolVersion | UnsupportedProtocolVersion,
+        }) => Cause::WrongVersion,
+        ConnectionError::ConnectionRefused(_) | ConnectionError::MqttState(StateError::ConnFail { .. }) => {
+            Cause::Refused
+        }
+        // A CONNACK of MQTT 3.1.1 has no properties.
+        ConnectionError::MqttState(StateError::Deserialization(_)) if !connected => Cause::WrongVersion,
+        ConnectionError::MqttState(StateError::ConnectionAborted) if !connected => Cause::ClosedBeforeAnswer,
+        ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => match reason_code {
+            DisconnectReasonCode::SessionTakenOver => Cause::TakenOver,
+            code => Cause::Ended(*code as u8),
+        },
+        ConnectionError::MqttState(StateError::Io(error)) | ConnectionError::Io(error) => cause_of_io(error, connected),
+        ConnectionError::NotConnAck(_)
+        | ConnectionError::SessionStateMismatch { .. }
+        | ConnectionError::MqttState(
+            StateError::Deserialization(_) | StateError::ProtocolViolation(_) | StateError::Unsolicited(_),
+        ) => Cause::Unreadable,
+        _ => Cause::Network,
     }
 }
 

@@ -169,7 +169,7 @@ impl Listener {
     /// Whether the session was kept.
     pub(crate) async fn connected(&mut self) -> bool {
         let kept = |event: &Event| match event {
-            Event::Connected { session_kept } => Some(*session_kept),
+            Event::Connected(granted) => Some(granted.session_kept),
             _ => None,
         };
         self.find("the connection", kept).await
@@ -177,7 +177,7 @@ impl Listener {
 
     pub(crate) async fn disconnected(&mut self) -> String {
         let reason = |event: &Event| match event {
-            Event::Disconnected(reason) => Some(reason.clone()),
+            Event::Disconnected(loss) => Some(loss.reason.clone()),
             _ => None,
         };
         self.find("the loss of the connection", reason).await

@@ -224,7 +224,7 @@ async fn a_connection_that_is_cut_again_and_again_loses_nothing(setup: Setup) {
             }
             // QoS 1 may bring a message twice; e4 recognizes it.
             Event::Refused(refused) => assert_eq!(refused.reason, e4::Refusal::Repeated.into()),
-            Event::Connected { session_kept } => assert!(session_kept),
+            Event::Connected(granted) => assert!(granted.session_kept),
             Event::Disconnected(_) => (),
             other => panic!("{other:?}"),
         }

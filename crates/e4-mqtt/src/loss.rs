@@ -1,0 +1,55 @@
+//! Why there is no connection.
+
+use std::fmt;
+
+/// Why a connection ended, or was not made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Loss {
+    /// What kind of thing happened, for programs.
+    pub cause: Cause,
+    /// The reason in words.
+    pub reason: String,
+    /// How many connections in a row ended soon after they were made, this one included; 0 if this one lasted, or none was
+    /// made. Where it grows, the broker does not allow something that this client does and says no more than that, or another
+    /// client connects with the same MQTT client id.
+    pub in_a_row: u32,
+}
+
+/// What kind of thing ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The broker refused the connection; the reason in words has its code.
+    Refused,
+    /// The broker speaks another version of MQTT: it said so, or its first answer is of that version.
+    WrongVersion,
+    /// The broker closed the connection before its first answer. Some that speak only MQTT 3.1.1 do so to MQTT 5, those that
+    /// want TLS do so to who comes in the clear.
+    ClosedBeforeAnswer,
+    /// The broker ended the connection with this reason code (MQTT 5, section 3.14.2.1).
+    Ended(u8),
+    /// Another client has connected with the same MQTT client id, and the broker said so. The connection does not come back:
+    /// the two would throw each other out for ever.
+    TakenOver,
+    /// What the broker sent cannot be read, or is not allowed.
+    Unreadable,
+    /// The broker sent more than it may, and this client ended the connection: [bounds](crate#bounds).
+    OverBounds,
+    /// Anything else: the network, TLS, a name that cannot be resolved.
+    Network,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)?;
+        if self.in_a_row > 2 {
+            write!(
+                f,
+                " ({} times in a row: the broker does not allow what this client does, or another client uses its MQTT client id)",
+                self.in_a_row
+            )?;
+        }
+        Ok(())
+    }
+}
