@@ -1,17 +1,23 @@
 //! Keys that must not be the same: of two devices, and of a topic and of who commands come from or go to.
 
-use super::{Device, Fleet};
+use super::device::Device;
 use crate::terminal::printable;
 use anyhow::{bail, ensure};
-use e4::SigningKey;
+use e4::{C2SecretKey, SigningKey};
 use sha3::{Digest, Sha3_256};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-impl Fleet {
+/// All keys of a fleet, as far as they could be read.
+pub(super) struct Keys<'a> {
+    pub(super) c2: Option<&'a C2SecretKey>,
+    pub(super) devices: &'a BTreeMap<String, Device>,
+}
+
+impl Keys<'_> {
     /// Fails if two devices have the same key, or one has the key server's.
     pub(super) fn check_distinct(&self) -> anyhow::Result<()> {
         let mut seen: HashMap<[u8; 32], &str> = HashMap::new();
-        for (name, device) in &self.devices {
+        for (name, device) in self.devices {
             let Ok(key) = &device.key else { continue };
             // A hash, as secrets are not to lie about in a map that is not wiped.
             if let Some(other) = seen.insert(Sha3_256::digest(key.as_bytes()).into(), name) {
@@ -32,7 +38,7 @@ impl Fleet {
     }
 
     fn is_c2_key(&self, key: &[u8; 32]) -> bool {
-        let Some(Ok(c2)) = &self.c2_key else { return false };
+        let Some(c2) = self.c2 else { return false };
         is_same(c2.as_bytes(), key) || c2.public_key().as_bytes() == key
     }
 
@@ -44,7 +50,7 @@ impl Fleet {
 
     /// Fails if the key of a topic, or one that topic keys are derived from, is that of a device or of the key server: every
     /// member of the topic could then make commands, or open those that are not for it.
-    pub(crate) fn check_topic_key(&self, key: &[u8; 32]) -> anyhow::Result<()> {
+    pub(super) fn check_topic_key(&self, key: &[u8; 32]) -> anyhow::Result<()> {
         let remedy = "every member of the topic could then send commands. Make the topic a key of its own, with \
                       `e4 control rotate --out` or `e4 keygen`";
         if let Some(name) = self.owner(key, |_| false) {
@@ -55,7 +61,7 @@ impl Fleet {
     }
 
     /// Fails if a new key for a device, which is named, is that of another one, the one that it has, or the key server's.
-    pub(crate) fn check_new_key(&self, device: &str, key: &NewKey<'_>) -> anyhow::Result<()> {
+    pub(super) fn check_new_key(&self, device: &str, key: &NewKey<'_>) -> anyhow::Result<()> {
         let (bytes, public) = match key {
             NewKey::Client(key) => (*key, None),
             NewKey::Signing(key) => (key.as_seed(), Some(key.verifying_key())),

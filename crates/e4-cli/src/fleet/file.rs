@@ -1,6 +1,6 @@
 //! What the fleet file has in it, and its errors, which show no value: somebody may have written a key there.
 
-use super::{Device, DeviceKey, Loaded};
+use super::device::{Device, DeviceKey, Loaded};
 use crate::{secret_file::Source, terminal::printable};
 use anyhow::{Context, bail, ensure};
 use e4::{C2SecretKey, ClientId, ClientKey, Mode, TopicFilter, VerifyingKey};

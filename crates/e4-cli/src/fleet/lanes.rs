@@ -8,7 +8,7 @@
 //! One line a device: its id, the second of its last command in Unix time, and how many commands carry that second. A device
 //! takes no command that is older than the newest one it took, so what a clock that was set back says must not count.
 
-use super::{Device, Fleet};
+use super::{device::Device, members::Fleet};
 use crate::terminal::note;
 use anyhow::{Context, anyhow, ensure};
 use e4::{ClientId, Timestamp, controller::Lane};

@@ -1,6 +1,6 @@
 //! Who publishes on a topic: those get a new key last, so that those who read it have it already.
 
-use super::Device;
+use super::device::Device;
 use crate::key::KeyName;
 use e4::TopicFilter;
 
