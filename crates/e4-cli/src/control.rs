@@ -186,15 +186,20 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
         Action::SetTopicKey(args) => args.run(output),
         Action::RemoveTopic(args) => {
             let command = Command::RemoveTopic(*args.topic.hash());
-            send_same(&args.target, &format!("remove-topic {}", args.topic.shown()), None, &command, output)
+            let fleet = Fleet::load(&args.target.fleet)?;
+            send_same(&args.target, &fleet, &format!("remove-topic {}", args.topic.shown()), None, &command, output)
         }
-        Action::ResetTopics(args) => send_same(&args.target, "reset-topics", None, &Command::ResetTopics, output),
+        Action::ResetTopics(args) => {
+            let fleet = Fleet::load(&args.target.fleet)?;
+            send_same(&args.target, &fleet, "reset-topics", None, &Command::ResetTopics, output)
+        }
         Action::Rotate(args) => rotate::run(args, output),
         Action::SetIdKey(args) => args.run(output),
         Action::SetPubKey(args) => args.run(output),
         Action::RemovePubKey(args) => args.run(output),
         Action::ResetPubKeys(args) => {
-            send_same(&args.target, "reset-pub-keys", Some(Mode::PublicKey), &Command::ResetPubKeys, output)
+            let fleet = Fleet::load(&args.target.fleet)?;
+            send_same(&args.target, &fleet, "reset-pub-keys", Some(Mode::PublicKey), &Command::ResetPubKeys, output)
         }
         Action::SetC2Key(args) => args.run(output),
     }
@@ -203,9 +208,10 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
 impl SetTopicKey {
     fn run(&self, output: Output) -> Result<(), Failure> {
         let key = self.topic_key_file.secret_key(TopicKey::from_bytes)?;
-        Fleet::load(&self.target.fleet)?.check_topic_key(key.as_bytes())?;
+        let fleet = Fleet::load(&self.target.fleet)?;
+        fleet.check_topic_key(key.as_bytes())?;
         let command = Command::SetTopicKey { topic: *self.topic.hash(), key };
-        send_same(&self.target, &format!("set-topic-key {}", self.topic.shown()), None, &command, output)
+        send_same(&self.target, &fleet, &format!("set-topic-key {}", self.topic.shown()), None, &command, output)
     }
 }
 
@@ -275,7 +281,8 @@ impl RemovePubKey {
 impl SetC2Key {
     fn run(&self, output: Output) -> Result<(), Failure> {
         let command = Command::SetC2Key(self.public_key_file.public_key(C2PublicKey::from_bytes)?);
-        let sent = send_same(&self.target, "set-c2-key", Some(Mode::PublicKey), &command, output);
+        let fleet = Fleet::load(&self.target.fleet)?;
+        let sent = send_same(&self.target, &fleet, "set-c2-key", Some(Mode::PublicKey), &command, output);
         keep_both(&self.target, sent, "put the new secret key as c2_key_file")
     }
 }

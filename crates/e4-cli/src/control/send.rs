@@ -51,15 +51,15 @@ struct Report<'a> {
 /// Sends one command to all devices that are meant.
 pub(super) fn send_same(
     target: &TargetArgs,
+    fleet: &Fleet,
     what: &str,
     takes: Option<Mode>,
     command: &Command,
     output: Output,
 ) -> Result<(), Failure> {
-    let fleet = Fleet::load(&target.fleet)?;
     let turns = vec![fleet.select(&target.whom, takes)?];
     let seal = |to: &Recipient, sent| Ok(vec![to.seal(command, sent)?]);
-    Order { what, fleet: &fleet, turns, commands: 1, seal: &seal }.carry_out(target, output)
+    Order { what, fleet, turns, commands: 1, seal: &seal }.carry_out(target, output)
 }
 
 /// Says what has to follow when devices have taken a key that the fleet file does not know, or may have.
