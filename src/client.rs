@@ -166,7 +166,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         self.save(&Change::NONE).inspect_err(|_| self.state.options = old)
     }
 
-    /// The rules on the age of messages, by filter.
+    /// The rules on the age of messages that hold, by filter.
     pub fn max_ages(&self) -> impl Iterator<Item = (&str, MaxAge)> {
         self.state.ages.iter()
     }
@@ -184,35 +184,52 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     /// [`SetMaxAgeError`]: the rule has no room, or could not be stored; nothing was changed.
     pub fn set_max_age(&mut self, filter: &TopicFilter<'_>, max_age: MaxAge) -> Result<(), SetMaxAgeError> {
         let filter = filter.as_str();
-        let old = self.state.ages.iter().find_map(|(other, age)| (other == filter).then_some(age));
+        let old = self.age_rule(filter);
         self.state.ages.set(filter, max_age).map_err(|NoRoom| SetMaxAgeError::Full(Full::AgeRules))?;
-        if let Err(error) = self.save(&Change::NONE) {
-            match old {
-                Some(old) => {
-                    let _ = self.state.ages.set(filter, old);
-                }
-                None => self.state.ages.remove(filter),
-            }
-            return Err(SetMaxAgeError::Store(error));
-        }
-        Ok(())
+        self.save(&Change::NONE).map_err(SetMaxAgeError::Store).inspect_err(|_| self.put_back_age_rule(filter, old))
     }
 
-    /// Takes the rule of a filter back, and stores that. There may be none.
+    /// Sets how old messages may be on the topics that a filter matches for as long as this client lives, and stores
+    /// nothing: for the wishes of one run of a program. Goes before the stored rule of the same filter, which is left as it
+    /// is; otherwise what [`set_max_age`](Self::set_max_age) says holds here too.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: it could not be stored, and the rule stays.
+    /// [`Full`]: the key ring has no room for it. A [`FixedKeyRing`](crate::FixedKeyRing) has none for such rules.
+    pub fn set_max_age_for_now(&mut self, filter: &TopicFilter<'_>, max_age: MaxAge) -> Result<(), Full> {
+        self.state.ages.set_for_now(filter.as_str(), max_age).map_err(|NoRoom| Full::AgeRules)
+    }
+
+    /// Takes the rules of a filter back, the stored one and that for now, and stores that. There may be none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: it could not be stored, and the rules stay.
     pub fn remove_max_age(&mut self, filter: &TopicFilter<'_>) -> Result<(), StoreError> {
         let filter = filter.as_str();
-        let Some(old) = self.state.ages.iter().find_map(|(other, age)| (other == filter).then_some(age)) else {
+        let old = self.age_rule(filter);
+        self.state.ages.remove(filter);
+        let (Some(_), _) = old else {
             return Ok(());
         };
+        self.save(&Change::NONE).inspect_err(|_| self.put_back_age_rule(filter, old))
+    }
+
+    /// The rule of a filter that is stored, and the one that holds.
+    fn age_rule(&self, filter: &str) -> (Option<MaxAge>, Option<MaxAge>) {
+        let of = |(other, age)| (other == filter).then_some(age);
+        (self.state.ages.stored().find_map(of), self.state.ages.iter().find_map(of))
+    }
+
+    fn put_back_age_rule(&mut self, filter: &str, (stored, holds): (Option<MaxAge>, Option<MaxAge>)) {
         self.state.ages.remove(filter);
-        self.save(&Change::NONE).inspect_err(|_| {
-            // There is room: it was there a moment ago.
-            let _ = self.state.ages.set(filter, old);
-        })
+        // There is room: it was there a moment ago.
+        if let Some(stored) = stored {
+            let _ = self.state.ages.set(filter, stored);
+        }
+        if let Some(holds) = holds.filter(|_| holds != stored) {
+            let _ = self.state.ages.set_for_now(filter, holds);
+        }
     }
 
     /// From now on refuses messages that were sent in this second or earlier.

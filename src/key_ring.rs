@@ -137,8 +137,14 @@ pub trait KeyCache: Default {
 pub trait AgeRules: Default {
     /// Replaces the rule of the same filter when there is one.
     fn set(&mut self, filter: &str, max_age: MaxAge) -> Result<(), NoRoom>;
+    /// Sets a rule that is never stored, and goes before the stored one of the same filter.
+    fn set_for_now(&mut self, filter: &str, max_age: MaxAge) -> Result<(), NoRoom>;
+    /// Removes both.
     fn remove(&mut self, filter: &str);
+    /// The rules that hold.
     fn iter(&self) -> impl Iterator<Item = (&str, MaxAge)>;
+    /// The rules that are stored.
+    fn stored(&self) -> impl Iterator<Item = (&str, MaxAge)>;
 }
 
 /// The commands accepted in one second, by their `V`.

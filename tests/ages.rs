@@ -78,3 +78,46 @@ fn a_client_knows_what_it_has_a_key_for() {
         assert_eq!(device.client.has_key_for(&Topic::new(topic).unwrap()), expected, "{topic}");
     }
 }
+
+#[test]
+fn f43_a_rule_for_now_holds_for_this_client_and_is_never_stored() {
+    let mut device = Device::symmetric("pump").knowing("a/b", &topic_key("topic"));
+    device.client.set_max_age(&filter("a/#"), MaxAge::Seconds(7)).unwrap();
+    let before = device.store.saved();
+    device.client.set_max_age_for_now(&filter("a/#"), MaxAge::Any).unwrap();
+    device.client.set_max_age_for_now(&filter("c"), MaxAge::Seconds(1)).unwrap();
+    assert_eq!(device.store.saved(), before, "nothing is stored at once");
+    assert_eq!(limit(&mut device, "a/b"), MaxAge::Any);
+    assert_eq!(device.client.max_ages().collect::<Vec<_>>(), [("a/#", MaxAge::Any), ("c", MaxAge::Seconds(1))]);
+    // Nor with what is stored later: a command, another rule.
+    device.command(&Command::ResetTopics).unwrap();
+    device.client.set_max_age(&filter("d"), MaxAge::Any).unwrap();
+    let device = device.restart();
+    assert_eq!(device.client.max_ages().collect::<Vec<_>>(), [("a/#", MaxAge::Seconds(7)), ("d", MaxAge::Any)]);
+}
+
+#[test]
+fn f43_rules_for_now_survive_a_failing_store_and_go_with_the_stored_ones() {
+    let mut device = Device::symmetric("pump");
+    device.client.set_max_age(&filter("a"), MaxAge::Seconds(7)).unwrap();
+    device.client.set_max_age_for_now(&filter("a"), MaxAge::Seconds(8)).unwrap();
+    device.client.set_max_age_for_now(&filter("b"), MaxAge::Seconds(9)).unwrap();
+    let rules = |device: &Device| {
+        let mut rules: Vec<_> = device.client.max_ages().map(|(filter, age)| (filter.to_owned(), age)).collect();
+        rules.sort_unstable();
+        rules
+    };
+    let before = rules(&device);
+    device.store.set_failing(true);
+    for text in ["a", "b"] {
+        device.client.set_max_age(&filter(text), MaxAge::Any).unwrap_err();
+        assert_eq!(rules(&device), before);
+    }
+    device.client.remove_max_age(&filter("a")).unwrap_err();
+    assert_eq!(rules(&device), before);
+    // Only in memory, so no store is asked.
+    device.client.remove_max_age(&filter("b")).unwrap();
+    device.store.set_failing(false);
+    device.client.remove_max_age(&filter("a")).unwrap();
+    assert_eq!(rules(&device), []);
+}

@@ -143,8 +143,17 @@ impl AgeRules for FixedAgeRules {
         self.0.push((text, max_age)).map_err(|_| NoRoom)
     }
 
+    /// Only programs that run for a while and for somebody have such rules.
+    fn set_for_now(&mut self, _: &str, _: MaxAge) -> Result<(), NoRoom> {
+        Err(NoRoom)
+    }
+
     fn remove(&mut self, filter: &str) {
         self.0.retain(|(other, _)| other != filter);
+    }
+
+    fn stored(&self) -> impl Iterator<Item = (&str, MaxAge)> {
+        self.iter()
     }
 
     fn iter(&self) -> impl Iterator<Item = (&str, MaxAge)> {

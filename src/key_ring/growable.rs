@@ -179,23 +179,48 @@ impl KeyCache for GrowableKeyCache {
 }
 
 #[derive(Debug, Default)]
-pub struct GrowableAgeRules(Vec<(Box<str>, MaxAge)>);
+pub struct GrowableAgeRules(Vec<Rule>);
+
+#[derive(Debug)]
+struct Rule {
+    filter: Box<str>,
+    stored: Option<MaxAge>,
+    for_now: Option<MaxAge>,
+}
+
+impl GrowableAgeRules {
+    fn rule(&mut self, filter: &str) -> Option<&mut Rule> {
+        self.0.iter_mut().find(|rule| *rule.filter == *filter)
+    }
+}
 
 impl AgeRules for GrowableAgeRules {
     fn set(&mut self, filter: &str, max_age: MaxAge) -> Result<(), NoRoom> {
-        match self.0.iter_mut().find(|(other, _)| **other == *filter) {
-            Some((_, age)) => *age = max_age,
-            None => self.0.push((filter.into(), max_age)),
+        match self.rule(filter) {
+            Some(rule) => rule.stored = Some(max_age),
+            None => self.0.push(Rule { filter: filter.into(), stored: Some(max_age), for_now: None }),
+        }
+        Ok(())
+    }
+
+    fn set_for_now(&mut self, filter: &str, max_age: MaxAge) -> Result<(), NoRoom> {
+        match self.rule(filter) {
+            Some(rule) => rule.for_now = Some(max_age),
+            None => self.0.push(Rule { filter: filter.into(), stored: None, for_now: Some(max_age) }),
         }
         Ok(())
     }
 
     fn remove(&mut self, filter: &str) {
-        self.0.retain(|(other, _)| **other != *filter);
+        self.0.retain(|rule| *rule.filter != *filter);
     }
 
     fn iter(&self) -> impl Iterator<Item = (&str, MaxAge)> {
-        self.0.iter().map(|(filter, age)| (&**filter, *age))
+        self.0.iter().filter_map(|rule| Some((&*rule.filter, rule.for_now.or(rule.stored)?)))
+    }
+
+    fn stored(&self) -> impl Iterator<Item = (&str, MaxAge)> {
+        self.0.iter().filter_map(|rule| Some((&*rule.filter, rule.stored?)))
     }
 }
 

@@ -91,7 +91,7 @@ fn encode_body<R: KeyRing>(state: &State<R>, change: &Change, e: &mut E<'_, '_>)
     e.bool(options.repeated == Repeated::Report)?;
 
     e.u8(3)?.begin_array()?;
-    for (filter, max_age) in state.ages.iter() {
+    for (filter, max_age) in state.ages.stored() {
         e.array(2)?.str(filter)?;
         encode_max_age(max_age, e)?;
     }

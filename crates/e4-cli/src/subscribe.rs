@@ -9,7 +9,7 @@ use crate::{
 };
 use anyhow::{Context, anyhow, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use e4::{MaxAge, Topic, TopicFilter};
+use e4::{Topic, TopicFilter};
 use e4_mqtt::{Connection, Event, Events, Message, QoS};
 use serde::Serialize;
 use std::{
@@ -98,7 +98,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     broker::run(async {
         let mut signal = EndSignal::new()?;
         let (connection, mut events) = builder.connect()?;
-        let old_rules = connection.with_device(|device| set_max_ages(device, &args.max_age)).await??;
+        connection.with_device(|device| set_max_ages(device, &args.max_age)).await??;
         let connected = AtomicBool::new(false);
         let listening = async {
             tokio::select! {
@@ -112,7 +112,6 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
             Some(seconds) => timeout(Duration::from_secs(seconds), listening).await.unwrap_or(Err(Failure::TimedOut)),
             None => listening.await,
         };
-        connection.with_device(|device| restore_max_ages(device, &old_rules)).await??;
         if !matches!(result, Err(Failure::Error(_))) {
             let connected = connected.load(Ordering::Relaxed);
             if connected {
@@ -124,32 +123,11 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     })
 }
 
-/// A filter with the rule that it had before.
-type OldRule = (TopicFilter<'static>, Option<MaxAge>);
-
-/// Sets the rules of this run, and returns what there was before.
-fn set_max_ages(device: &mut e4::Client, rules: &[AgeRule]) -> anyhow::Result<Vec<OldRule>> {
-    let mut old = Vec::new();
-    for AgeRule { filter, max_age } in rules {
-        let before = device.max_ages().find(|(other, _)| *other == filter.as_str()).map(|(_, age)| age);
-        old.push((filter.clone(), before));
-        if let Err(error) = device.set_max_age(filter, *max_age) {
-            restore_max_ages(device, &old)?;
-            return Err(error).with_context(|| format!("--max-age {filter}"));
-        }
-    }
-    Ok(old)
-}
-
-fn restore_max_ages(device: &mut e4::Client, old: &[OldRule]) -> anyhow::Result<()> {
-    // Backwards: a filter may have been given twice.
-    for (filter, before) in old.iter().rev() {
-        match before {
-            Some(age) => device.set_max_age(filter, *age)?,
-            None => device.remove_max_age(filter)?,
-        }
-    }
-    Ok(())
+/// Sets the rules of this run. However it ends, they leave no trace in the state.
+fn set_max_ages(device: &mut e4::Client, rules: &[AgeRule]) -> anyhow::Result<()> {
+    rules.iter().try_for_each(|AgeRule { filter, max_age }| {
+        device.set_max_age_for_now(filter, *max_age).with_context(|| format!("--max-age {filter}"))
+    })
 }
 
 /// Ctrl-C, SIGTERM, or the end of the terminal.
