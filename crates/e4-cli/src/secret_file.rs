@@ -244,6 +244,7 @@ pub(crate) fn write_key(path: &Path, key: &[u8; 32], readers: Readers, force: bo
             };
             file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
         }
+        keep_owner(file.as_file(), path)?;
         file.write_all(&*key_line(key))?;
         file.as_file().sync_all()?;
         let file =
@@ -254,6 +255,25 @@ pub(crate) fn write_key(path: &Path, key: &[u8; 32], readers: Readers, force: bo
         file.sync_all()
     })();
     written.with_context(|| format!("could not write {}", path.display()))
+}
+
+/// Gives a file that was just made the owner of the one that it replaces, or of its folder. So what root does for a service
+/// stays with the service.
+#[cfg(unix)]
+pub(crate) fn keep_owner(file: &File, path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let owner = fs::symlink_metadata(path).or_else(|_| fs::metadata(folder))?;
+    if owner.uid() != file.metadata()?.uid() {
+        // Whoever is not root makes files of his own.
+        let _not_root = fchown(file, Some(owner.uid()), Some(owner.gid()));
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+pub(crate) fn keep_owner(_: &File, _: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// Writes a key to standard output, which its user asked for.

@@ -14,8 +14,9 @@ use std::{
 /// Show what a device's state holds, without its secrets
 ///
 /// Two devices with the same key for a topic show the same fingerprint. A state knows topics by their hashes only: name
-/// them with --topic, and they are shown by name. Keys that were replaced more than an hour ago are erased by this, as by
-/// every use of the state.
+/// them with --topic, and they are shown by name. Nothing is changed, so this also works while the device runs, and on a
+/// read-only disk. Keys that were replaced more than an hour ago open nothing any more, and are shown until a use of the
+/// state erases them.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  e4 device show --state pump-7.state --topic plant/7/pump --topic 'plant/7/#'")]
 pub(crate) struct Args {
@@ -90,7 +91,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     if let Some(path) = &args.topics_file {
         names.extend(read_names(path)?);
     }
-    let client = args.unlock.open(&args.state)?;
+    let client = args.unlock.look(&args.state)?;
     let shown = Shown::new(&client, &names);
     output.print(&shown, || shown.to_text())
 }

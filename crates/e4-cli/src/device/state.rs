@@ -4,11 +4,12 @@ use crate::{
     id::ClientArgs,
     output::Failure,
     secret_file::{Source, check_free},
+    terminal::note,
 };
 use anyhow::{Context, ensure};
 use e4::{
-    Client, ClientBuilder, ClientId, FileStore, GrowableKeyRing, Mode, Snapshot, StorageKey, Store, StoreError,
-    Timestamp,
+    Client, ClientBuilder, ClientId, Clock, ClockReading, FileStore, GrowableKeyRing, LoadError, Mode, Snapshot,
+    StorageKey, Store, StoreError, Timestamp,
 };
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -29,21 +30,36 @@ impl UnlockArgs {
     pub(crate) fn open(&self, state: &Path) -> Result<Client, Failure> {
         Ok(open(state, self.storage_key_file.as_ref(), self.client.id()?)?)
     }
+
+    /// Loads the state at a path to be looked at: without a lock, and without a change to it.
+    pub(super) fn look(&self, state: &Path) -> Result<Client, Failure> {
+        let client = self.client.id()?;
+        let store = find(state, self.storage_key_file.as_ref(), client)?.read_only();
+        Ok(checked(Client::load_with_clock(store, NoTime), state, client)?)
+    }
 }
 
 /// Opens a state file. A sealed one needs its key and the client; for others the client is checked, if it is given.
 pub(crate) fn open(path: &Path, storage_key: Option<&Source>, client: Option<ClientId>) -> anyhow::Result<Client> {
+    checked(Client::load(find(path, storage_key, client)?), path, client)
+}
+
+fn find(path: &Path, storage_key: Option<&Source>, client: Option<ClientId>) -> anyhow::Result<FileStore> {
     let shown = path.display();
     let exists = path.try_exists().with_context(|| format!("could not look for {shown}"))?;
     ensure!(exists, "there is no state of a device at {shown}: make one with `e4 device init`");
-    let store = match storage_key {
+    Ok(match storage_key {
         None => FileStore::new(path),
         Some(source) => {
             let client = client.context("a sealed state opens for its client only: give its --name or --id")?;
             FileStore::sealed(path, source.secret_key(StorageKey::from_bytes)?, client)
         }
-    };
-    let loaded = Client::load(store).with_context(|| shown.to_string())?;
+    })
+}
+
+fn checked(loaded: Result<Client, LoadError>, path: &Path, client: Option<ClientId>) -> anyhow::Result<Client> {
+    let shown = path.display();
+    let loaded = loaded.with_context(|| shown.to_string())?;
     if let Some(client) = client {
         let found = loaded.id();
         ensure!(
@@ -52,6 +68,15 @@ pub(crate) fn open(path: &Path, storage_key: Option<&Source>, client: Option<Cli
         );
     }
     Ok(loaded)
+}
+
+/// Knows no time, so that nothing in a state expires that is only looked at.
+struct NoTime;
+
+impl Clock for NoTime {
+    fn read(&self) -> ClockReading {
+        ClockReading::Uptime(0)
+    }
 }
 
 /// Where a new state goes.
@@ -95,12 +120,31 @@ impl NewStateArgs {
         };
         let replaces = self.force && self.state.exists();
         if replaces {
-            // The old state knew which commands were accepted. Recorded ones must not count again under the same key.
-            let now = Timestamp::now().as_unix();
-            builder = builder.refuse_commands_until(Timestamp::from_unix(now.saturating_sub(1)));
+            builder = builder.refuse_commands_until(self.last_command(client)?);
         }
         let created = if replaces { builder.create(Replacing(store)) } else { builder.create(store) };
         created.with_context(|| self.state.display().to_string())
+    }
+}
+
+impl NewStateArgs {
+    /// The last second of which the old state may have accepted commands. Recorded ones must not count again under the same
+    /// key, also not those that were dated ahead.
+    fn last_command(&self, client: ClientId) -> anyhow::Result<Timestamp> {
+        let before_now = Timestamp::from_unix(Timestamp::now().as_unix().saturating_sub(1));
+        let store = find(&self.state, self.storage_key_file.as_ref(), Some(client))?.read_only();
+        match Client::load_with_clock(store, NoTime) {
+            Ok(old) if *old.id() == client => Ok(old.newest_command().map_or(before_now, |last| last.max(before_now))),
+            Ok(_) => Ok(before_now),
+            Err(error) => {
+                let path = self.state.display();
+                note(format!(
+                    "{path} is replaced unread ({error}), so a recorded command that is dated ahead of now would count \
+                     again: give the device a new client key if that matters"
+                ));
+                Ok(before_now)
+            }
+        }
     }
 }
 
