@@ -12,7 +12,7 @@ use e4::{
     Client, ClientId, ClientKey, Command, CommandError, Identity, MemoryStore, Mode, Timestamp,
     controller::{Recipient, SealedCommand},
 };
-use e4_mqtt::{BrokerError, Connection, Delivery};
+use e4_mqtt::{BrokerError, Connection, Delivery, Taken};
 use serde::Serialize;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -45,6 +45,8 @@ struct Report<'a> {
     sealed: Vec<String>,
     /// Whether the broker has it. Whether the device has it is not known.
     handed_to_broker: bool,
+    /// Whether the broker says that it has no session of the device, so that the command is lost. Not all brokers say it.
+    no_subscriber: bool,
     error: Option<String>,
 }
 
@@ -180,8 +182,7 @@ impl Order<'_> {
                         Err(error) => Err(error),
                     };
                     all_taken &= result.is_ok();
-                    let error = result.as_ref().err().map(in_words);
-                    report(Report { handed_to_broker: result.is_ok(), error, ..Report::of(name, device, self.what) });
+                    report(Report::of(name, device, self.what).published(result));
                 }
             }
             let patience = if all_taken { PATIENCE } else { Duration::ZERO };
@@ -208,13 +209,25 @@ async fn send(connection: &Connection, device: &Device, commands: &[SealedComman
     Ok(deliveries)
 }
 
-async fn confirm(deliveries: Vec<Delivery>, deadline: Instant) -> anyhow::Result<()> {
+/// What the broker says of the commands for one device.
+async fn confirm(deliveries: Vec<Delivery>, deadline: Instant) -> anyhow::Result<Handed> {
+    let mut handed = Handed::Over;
     for delivery in deliveries {
         let answer = timeout_at(deadline, delivery).await;
         let answer = answer.with_context(|| format!("the broker did not confirm within {} s", PATIENCE.as_secs()))?;
-        answer.map_err(|error: BrokerError| anyhow!(error))?;
+        if answer.map_err(|error: BrokerError| anyhow!(error))? == Taken::NoSubscriber {
+            handed = Handed::ToNobody;
+        }
     }
-    Ok(())
+    Ok(handed)
+}
+
+/// Where commands are that the broker took.
+enum Handed {
+    /// There, or with the device.
+    Over,
+    /// Nowhere: it says that it knows no session that wants them.
+    ToNobody,
 }
 
 /// A client that exists for one connection, as the key server is no client itself.
@@ -234,7 +247,21 @@ impl<'a> Report<'a> {
             command,
             sealed: Vec::new(),
             handed_to_broker: false,
+            no_subscriber: false,
             error: None,
+        }
+    }
+
+    fn published(self, result: anyhow::Result<Handed>) -> Self {
+        match result {
+            Ok(Handed::Over) => Self { handed_to_broker: true, ..self },
+            Ok(Handed::ToNobody) => {
+                let error = "nobody has the command: the broker knows no session of this device, and dropped it. Have the device \
+                             connect once (`e4 sub -E`, `e4 pub --only-connect`), and repeat this"
+                    .to_owned();
+                Self { no_subscriber: true, error: Some(error), ..self }
+            }
+            Err(error) => Self { error: Some(in_words(&error)), ..self },
         }
     }
 

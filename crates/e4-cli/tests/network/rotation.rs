@@ -221,3 +221,30 @@ fn what_fails_for_one_device_does_not_keep_the_others_from_theirs() {
     let sent: Vec<_> = lines(&reports).iter().map(|report| report["handed_to_broker"].as_bool().unwrap()).collect();
     assert_eq!(sent, [false, true, false]);
 }
+
+#[test]
+fn f27_it_is_said_that_nobody_has_a_command() {
+    // Brokers may say it in MQTT 5, and mosquitto does.
+    let Some(broker) = Broker::mosquitto() else { return };
+    let to = format!("-p {}", broker.port);
+    let folder = fleet(&["here", "never"]);
+    meet(&folder, "here", &to);
+    folder.run("keygen symmetric --out new.key").ok();
+    let to_all = folder.run(&format!("control reset-topics --all --json {to}"));
+    let told: Vec<_> = lines(&to_all)
+        .iter()
+        .map(|report| ["handed_to_broker", "no_subscriber"].map(|field| report[field].as_bool().unwrap()))
+        .collect();
+    assert_eq!((to_all.code(), &told[..]), (1, &[[true, false], [false, true]][..]), "{}", to_all.stderr());
+    for command in ["set-id-key --key-file new.key", "rotate plant/7/pump --hard --out k"] {
+        let run = folder.run(&format!("control {command} --to never {to}"));
+        assert_eq!((run.code(), run.stdout()), (1, ""));
+        for part in ["never: nobody has the command", "was handed to the broker for 0 of 1 devices only"] {
+            assert!(run.stderr().contains(part), "{}", run.stderr());
+        }
+        assert!(!run.stderr().contains("Now, put the new key"), "{}", run.stderr());
+        assert!(!command.starts_with("set") || run.stderr().contains("keep the old key until"), "{}", run.stderr());
+    }
+    // In MQTT 3.1.1 it cannot be said.
+    folder.run(&format!("control reset-topics --to never -V 311 {to}")).ok();
+}
