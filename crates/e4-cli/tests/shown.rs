@@ -7,11 +7,13 @@
     missing_docs,
     reason = "a test fails by panicking"
 )]
-#![allow(dead_code, reason = "not every test uses all of the common part")]
+#![allow(dead_code, unused_imports, reason = "not every test uses all of the common parts")]
 
+mod broker_kit;
 mod common;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use broker_kit::Broker;
 use common::{Folder, Run};
 use std::{io::Read, net::TcpListener, process::Command, thread};
 
@@ -273,4 +275,27 @@ fn f45_a_payload_steers_no_terminal_unless_asked_to() {
     assert_eq!(shown, "pump\\u{1b}[31m\\u{9b}31m\\u{7f}\\u{202e}\\u{61c}\n\t\\x9b31m\\xff C:\\x");
     let e4 = "e4 open --topic-key-file k --raw < sealed | cat";
     assert!(on_a_terminal(&folder, &e4.replace(" | cat", "")).unwrap_or_default().starts_with("pump\u{1b}[31m"));
+}
+
+#[cfg(unix)]
+#[test]
+fn f45_payloads_that_arrive_steer_no_terminal_unless_asked_to() {
+    let broker = Broker::embedded();
+    let folder = Folder::new();
+    folder.write_key("k", &KEY);
+    folder.write_key("t", &[7; 32]);
+    let to = format!("-p {}", broker.port);
+    for (form, expected) in [
+        ("--payload-only", "\\u{1b}[31mx"),
+        ("--raw", "\u{1b}[31mx"),
+        ("--json", "\"payload\":\"\\u001b[31mx\\u009b\""),
+        ("", "a \\u{1b}[31mx\\u{9b}  ("),
+    ] {
+        folder.run("device init --force --state s --name d --key-file k --topic-key a=t").ok();
+        folder.run(&format!("sub --state s -t a -q 1 -E {to}")).ok();
+        Run(folder.e4(&format!("pub --state s -t a -q 1 {to} -m")).arg("\u{1b}[31mx\u{9b}").output().unwrap()).ok();
+        let line = format!("e4 sub --state s -t a -q 1 -C 1 -W 30 -Q {form} {to}");
+        let Some(shown) = on_a_terminal(&folder, &line) else { return };
+        assert!(shown.contains(expected), "{form}: {shown:?}");
+    }
 }

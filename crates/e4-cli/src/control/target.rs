@@ -12,7 +12,8 @@ pub(super) struct TargetArgs {
     pub(super) fleet: PathBuf,
     #[command(flatten)]
     pub(super) whom: Whom,
-    /// Publish nothing: print the sealed commands for another way of sending them, as lines `CONTROL-TOPIC HEX`
+    /// Publish nothing: print the sealed commands for another way of sending them, as lines `CONTROL-TOPIC HEX`. Send them in
+    /// this order, and before any later ones
     #[arg(long)]
     pub(super) print_hex: bool,
     #[command(flatten)]
