@@ -203,7 +203,8 @@ impl Shared {
 /// The commands of the key server: in the order in which they arrive, and none left out.
 ///
 /// One that cannot be stored waits here and is tried again;
-/// those behind it wait too, for once a later one is accepted the earlier one would be refused for ever.
+/// those behind it wait too, for once a later one is accepted the earlier one would be refused for ever. Only
+/// what makes room goes first ([`e4::Client::may_overtake`]).
 struct Commands {
     shared: Arc<Shared>,
     waiting: Mutex<VecDeque<Waiting>>,
@@ -275,6 +276,7 @@ impl Commands {
                 continue;
             };
             let Ok(event) = self.try_to_carry_out(&arrived).await else {
+                self.let_overtake().await;
                 sleep(Self::RETRY_AFTER).await;
                 continue;
             };
@@ -284,6 +286,28 @@ impl Commands {
             let done = if is_same { waiting.pop_front() } else { None };
             self.done(done.and_then(|done| done.receipt), event);
         }
+    }
+
+    /// What only removes keys may go before what could not be stored, as it makes room. What it overtakes is refused when it
+    /// is tried next.
+    async fn let_overtake(&self) {
+        let waiting: Vec<_> = self.waiting().iter().map(|command| command.arrived.clone()).collect();
+        let overtakes = {
+            let device = self.shared.device.read().await;
+            let Some(device) = device.as_ref() else { return };
+            let may = |at: usize, command: &Arrived| {
+                waiting.iter().take(at).all(|before| device.may_overtake(&command.payload, &before.payload))
+            };
+            waiting.iter().enumerate().skip(1).rev().find(|(at, command)| may(*at, command))
+        };
+        let Some((_, command)) = overtakes else { return };
+        let Ok(event) = self.try_to_carry_out(command).await else { return };
+        tracing::debug!("a command went before those that could not be stored");
+        let mut waiting = self.waiting();
+        let at = waiting.iter().position(|other| other.arrived.payload == command.payload);
+        let done = at.and_then(|at| waiting.remove(at));
+        drop(waiting);
+        self.done(done.and_then(|done| done.receipt), event);
     }
 
     /// The application may end the connection when it sees the event: the acknowledgement goes first.

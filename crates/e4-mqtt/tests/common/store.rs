@@ -16,6 +16,7 @@ struct Inner {
     memory: Option<MemoryStore>,
     takes: Duration,
     fails: bool,
+    room: Option<usize>,
     failures: usize,
 }
 
@@ -24,6 +25,16 @@ impl TestStore {
 
     pub(crate) fn set_failing(&self, fails: bool) {
         self.0.lock().unwrap().fails = fails;
+    }
+
+    /// What it has room for from now on, in bytes; beyond it a save fails.
+    pub(crate) fn set_room(&self, bytes: usize) {
+        self.0.lock().unwrap().room = Some(bytes);
+    }
+
+    /// Bytes of what was saved last.
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap().memory.as_ref().and_then(MemoryStore::as_bytes).map_or(0, <[u8]>::len)
     }
 
     /// How long it takes to save from now on.
@@ -45,7 +56,7 @@ impl Store for TestStore {
     fn save(&mut self, state: &Snapshot<'_>) -> Result<(), StoreError> {
         let mut inner = self.0.lock().unwrap();
         sleep(inner.takes);
-        if inner.fails {
+        if inner.fails || inner.room.is_some_and(|room| state.byte_len() > room) {
             inner.failures += 1;
             return Err(Self::FAILURE);
         }

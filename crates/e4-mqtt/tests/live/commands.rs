@@ -154,6 +154,34 @@ async fn commands_that_wait_survive_a_broker_that_forgets_them(mut setup: Setup)
     assert!(!device.events.passed().iter().any(|event| matches!(event, Event::Refused(_))));
 }
 
+scenario!(f11_a_command_that_makes_room_goes_before_what_cannot_be_stored);
+async fn f11_a_command_that_makes_room_goes_before_what_cannot_be_stored(setup: Setup) {
+    let controller = setup.controller().await;
+    let (party, store) = (Party::symmetric("pump"), TestStore::default());
+    let key = || TopicKey::generate().unwrap();
+    let topic = |name| Topic::new(name).unwrap().into_owned();
+    let client = party.builder().topic_key(topic("old").hash(), key()).unwrap().create(store.clone()).unwrap();
+    let mut device = setup.join_as(&party, client).await;
+    // Room for the record of a command, and not for another key.
+    store.set_room(store.len() + 40);
+    let start = Timestamp::now();
+    controller.send_at(&party, &Command::set_topic_key(&topic("new"), key()), start).await;
+    device.events.find("word of the store", waits).await;
+    // Of the same second, it stays in its place.
+    controller.send_at(&party, &Command::remove_topic(&topic("absent")), start).await;
+    controller.send_at(&party, &Command::set_topic_key(&topic("newer"), key()), start.plus(1)).await;
+    controller.send_at(&party, &Command::ResetTopics, start.plus(2)).await;
+    assert_eq!(device.events.keys_changed().await, AppliedCommand::ResetTopics);
+    // The others are out of the way for good, and what comes next has room.
+    for _ in 0..3 {
+        let reason = device.events.refused().await.reason;
+        assert_eq!(reason, OpenError::Refused(Refusal::Superseded { newest: start.plus(2) }));
+    }
+    controller.send_at(&party, &Command::set_topic_key(&topic("last"), key()), start.plus(3)).await;
+    assert_eq!(device.events.keys_changed().await, AppliedCommand::SetTopicKey(*topic("last").hash()));
+    assert_eq!(device.connection.with_device(|device| device.topics().count()).await, Ok(1));
+}
+
 scenario!(messages_arrive_while_a_command_waits);
 async fn messages_arrive_while_a_command_waits(setup: Setup) {
     let (topic, key) = (Topic::new("plant/7").unwrap(), TopicKey::generate().unwrap());
