@@ -2,7 +2,7 @@
 
 use crate::{
     TOPIC,
-    common::{Device, NOW, Party, TestClock, TestStore, set_topic_key, signing_key, topic_hash, topic_key},
+    common::{Device, NOW, Party, TestClock, TestStore, c2_key, set_topic_key, signing_key, topic_hash, topic_key},
     refused,
 };
 use e4::{
@@ -253,13 +253,31 @@ fn l5_peers_at_capacity_0_1_and_more_are_refused_when_full_and_removed_cleanly()
 }
 
 #[test]
-fn l6_a_one_byte_remove_topic_removes_nothing() {
-    let mut device = Device::symmetric("pump").knowing(TOPIC, &topic_key("topic"));
-    // So that the hash has just passed through the memory behind it.
-    device.raw_command(&[&[0x00][..], topic_hash("another").as_bytes()].concat()).unwrap();
-    let result = device.unchanged_by(|device| device.raw_command(&[0x00]));
-    assert_eq!(result, refused(Refusal::Command(CommandError::WrongLength)));
-    assert!(device.client.seal(TOPIC, b"").is_ok());
+fn l6_a_command_of_another_length_than_its_own_changes_nothing() {
+    let mut device = Device::public_key("pump").knowing(TOPIC, &topic_key("topic"));
+    let peer = peer_id(1);
+    let commands = [
+        Command::RemoveTopic(topic_hash(TOPIC)),
+        Command::ResetTopics,
+        Command::SetSigningKey(signing_key("new")),
+        Command::SetTopicKey { topic: topic_hash(TOPIC), key: topic_key("new") },
+        Command::RemovePubKey(peer),
+        Command::ResetPubKeys,
+        Command::SetPubKey { client: peer, key: peer_key(1) },
+        Command::SetC2Key(c2_key("new").public_key()),
+    ];
+    for command in &commands {
+        let encoded = command.encode();
+        let whole = encoded.as_bytes();
+        let longer = (1..=65 - whole.len()).map(|more| [whole, &vec![0; more][..]].concat());
+        for body in (0..whole.len()).map(|len| whole[..len].to_vec()).chain(longer) {
+            let result = device.unchanged_by(|device| device.raw_command(&body));
+            // A whole key of the other mode is one of the other mode.
+            let expected =
+                if whole[0] == 2 && body.len() == 33 { CommandError::WrongMode } else { CommandError::WrongLength };
+            assert_eq!(result, refused(Refusal::Command(expected)), "{command:?}, {} bytes", body.len());
+        }
+    }
 }
 
 #[test]
