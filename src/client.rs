@@ -2,11 +2,13 @@
 
 mod builder;
 mod command;
+mod error;
 mod open;
 mod seal;
 
 pub use builder::{ClientBuilder, CreateError, LoadError};
-pub use open::{Message, OpenError, Opened, Refusal};
+pub use error::{OpenError, Refusal};
+pub use open::{Message, Opened};
 pub use seal::SealError;
 
 #[cfg(feature = "alloc")]
@@ -56,6 +58,8 @@ pub struct Client<
     transitions: Option<(Timestamp, Timestamp)>,
     /// Previous keys were erased here and are still in the store; when that was last tried to mend.
     unsaved_since: Option<Timestamp>,
+    /// Whether the time was known when it was last asked for.
+    knew_time: bool,
 }
 
 impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
@@ -70,6 +74,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
             derived: R::Derived::default(),
             transitions,
             unsaved_since: None,
+            knew_time: false,
         }
     }
 
@@ -79,7 +84,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         self.state.identity.id()
     }
 
-    /// The topic to subscribe to, at QoS 2 and in a persistent session: commands arrive there.
+    /// The topic to subscribe to, at QoS 1 and in a persistent session: commands arrive there.
     #[must_use]
     pub fn control_topic(&self) -> ControlTopic {
         self.id().control_topic()
@@ -232,12 +237,14 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         }
     }
 
-    /// From now on refuses messages that were sent in this second or earlier.
+    /// From now on refuses messages that a sender can have sealed in this second or earlier, by a clock that is as far ahead
+    /// as is allowed: those that are dated up to [`max_ahead`](Options::max_ahead) after it.
     ///
     /// The memory of opened messages does not survive a restart. An application that minds a replay from before its
-    /// start sets this to its start time. Where any age is allowed, it has no effect.
+    /// start sets this to its start time; then nothing that was opened before is opened again. The price is that for
+    /// `max_ahead` seconds after the start new messages are refused too. Where any age is allowed, it has no effect.
     pub fn refuse_sent_until(&mut self, second: Timestamp) {
-        self.replay.raise_floor(second);
+        self.replay.refuse_until(second.plus(self.state.options.max_ahead));
     }
 
     /// Erases previous keys that have expired, here and in the store.
@@ -261,6 +268,17 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
             self.save(&Change::NONE)?;
         }
         Ok(())
+    }
+
+    /// What is to be done when the client did not know the time and now does.
+    fn notice_time(&mut self) {
+        let now = self.time.now();
+        if let Some(now) = now
+            && !self.knew_time
+        {
+            self.replay.forget_after(now.plus(self.state.options.max_ahead));
+        }
+        self.knew_time = now.is_some();
     }
 
     /// What [`erase_expired_keys`](Self::erase_expired_keys) does, at most once a second when the store fails.

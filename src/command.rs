@@ -282,6 +282,9 @@ pub enum CommandError {
     WrongMode,
     /// The command sets a key for the client's own control topic.
     ControlTopic,
+    /// The command brings a topic key that is also a key of the client itself, or a client key that is also that of a topic:
+    /// every member of the topic could then give the client commands.
+    SharedKey,
     /// The command carries [`Timestamp::LIMIT`](crate::Timestamp::LIMIT) or more: once taken, no other could follow it.
     NotATime,
 }
@@ -311,6 +314,9 @@ impl fmt::Display for CommandError {
             ),
             Self::ControlTopic => f.write_str(
                 "the command sets a topic key for the client's control topic, which takes commands only: choose another topic",
+            ),
+            Self::SharedKey => f.write_str(
+                "the command would make the client's own key that of a topic too, and every member of the topic its key server: draw a new key",
             ),
             Self::NotATime => f.write_str(
                 "the command is dated in the year 2242 or later: have the key server count seconds, not milliseconds, and check its clock",

@@ -12,6 +12,8 @@ use crate::{
     time::Timestamp,
 };
 use core::fmt;
+use rand_core::CryptoRng;
+use subtle::ConstantTimeEq;
 use zeroize::ZeroizeOnDrop;
 
 /// A client as its key server sees it: where its commands go, and the key that they are sealed under.
@@ -89,7 +91,8 @@ impl Recipient {
     ///
     /// [`CommandError::WrongMode`] when the command is for the other kind of client, [`CommandError::ControlTopic`]
     /// when it sets a key for the client's control topic, [`CommandError::NotATime`] when `sent` is
-    /// [`Timestamp::LIMIT`] or more: the client would refuse it.
+    /// [`Timestamp::LIMIT`] or more, [`CommandError::SharedKey`] when it gives a topic the key that this client's commands
+    /// come under: the client would refuse it.
     pub fn seal(&self, command: &Command, sent: Timestamp) -> Result<SealedCommand, CommandError> {
         if !sent.is_plausible() {
             return Err(CommandError::NotATime);
@@ -99,6 +102,11 @@ impl Recipient {
             RecipientKey::PublicKey(key) => (Mode::PublicKey, key.as_bytes()),
         };
         command.check_for(mode, &self.control_topic().hash())?;
+        if let Command::SetTopicKey { key: topic_key, .. } = command
+            && bool::from(topic_key.as_bytes().ct_eq(key))
+        {
+            return Err(CommandError::SharedKey);
+        }
         let encoded = command.encode();
         let mut sealed = SealedCommand { bytes: [0; SealedCommand::MAX_LEN], len: 0 };
         sealed.len = SYMMETRIC_OVERHEAD + encoded.as_bytes().len();
@@ -121,6 +129,10 @@ impl Recipient {
     /// the rotation would leave the key before as the previous one. And a broker that keeps the removal back and delivers
     /// the rest makes the rotation a soft one: nothing on the wire prevents that.
     ///
+    /// Not for a client that holds the key of a subtree around the topic. Between the two commands, or for ever if the second
+    /// one is kept back, it would seal under that key, for a wider circle than before: see
+    /// [`seal_hard_rotation_in_subtree`](Self::seal_hard_rotation_in_subtree).
+    ///
     /// # Errors
     ///
     /// [`CommandError::ControlTopic`], [`CommandError::NotATime`].
@@ -131,6 +143,55 @@ impl Recipient {
         sent: Timestamp,
     ) -> Result<[SealedCommand; 2], CommandError> {
         Ok([self.seal(&Command::RemoveTopic(topic), sent)?, self.seal(&Command::SetTopicKey { topic, key }, sent)?])
+    }
+
+    /// Seals the two commands of a hard rotation for a client that holds the key of a subtree around the topic: the topic
+    /// gets a random key that nobody else gets, and then the new one. So it has a key of its own all the time and never falls
+    /// back to the wider circle; what the client keeps as the previous key is the random one. Publish them in this order.
+    ///
+    /// Both carry one time, from [`Lane::reserve`], for two commands. It serves clients without such a key just as well.
+    ///
+    /// # Security
+    ///
+    /// As with [`seal_hard_rotation`](Self::seal_hard_rotation), a broker that keeps the first command back makes the rotation
+    /// a soft one. One that keeps the second back leaves a client that nobody understands, and that understands nobody.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`seal`](Self::seal), and [`CommandError::Key`] when no random key can be drawn.
+    #[cfg(feature = "getrandom")]
+    pub fn seal_hard_rotation_in_subtree(
+        &self,
+        topic: TopicHash,
+        key: TopicKey,
+        sent: Timestamp,
+    ) -> Result<[SealedCommand; 2], CommandError> {
+        self.seal_both_keys(topic, [TopicKey::generate()?, key], sent)
+    }
+
+    /// [`seal_hard_rotation_in_subtree`](Self::seal_hard_rotation_in_subtree) with a random generator of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn seal_hard_rotation_in_subtree_with_rng(
+        &self,
+        topic: TopicHash,
+        key: TopicKey,
+        rng: &mut (impl CryptoRng + ?Sized),
+        sent: Timestamp,
+    ) -> Result<[SealedCommand; 2], CommandError> {
+        self.seal_both_keys(topic, [TopicKey::generate_with_rng(rng)?, key], sent)
+    }
+
+    fn seal_both_keys(
+        &self,
+        topic: TopicHash,
+        [first, second]: [TopicKey; 2],
+        sent: Timestamp,
+    ) -> Result<[SealedCommand; 2], CommandError> {
+        let seal = |key| self.seal(&Command::SetTopicKey { topic, key }, sent);
+        Ok([seal(first)?, seal(second)?])
     }
 }
 

@@ -41,6 +41,13 @@ pub struct TopicEntry {
     pub(crate) previous: Option<PreviousKey>,
 }
 
+impl TopicEntry {
+    /// The current key, and the previous one.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &TopicKey> {
+        core::iter::once(&self.key).chain(self.previous.as_ref().map(|previous| &previous.key))
+    }
+}
+
 /// The key that a topic had before, which still opens messages for an hour.
 #[derive(Debug, Clone)]
 pub(crate) struct PreviousKey {

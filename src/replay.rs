@@ -23,11 +23,15 @@ pub(crate) struct SeenName {
 }
 
 impl Seen {
-    pub(crate) fn new(sent: Timestamp, topic: &TopicHash, signer: Option<&ClientId>, tag: Tag) -> Self {
-        let mut origin = halves(topic.as_bytes()).0;
+    /// The seed is secret: with a mix that is known, a client could be given an id that passes for another's.
+    pub(crate) fn new(seed: u64, sent: Timestamp, topic: &TopicHash, signer: Option<&ClientId>, tag: Tag) -> Self {
+        let fold = |origin: u64, bytes: &[u8; 16]| {
+            let (first, second) = halves(bytes);
+            mix(seed ^ mix(seed ^ mix(origin ^ first)) ^ second)
+        };
+        let mut origin = fold(seed, topic.as_bytes());
         if let Some(signer) = signer {
-            let (first, second) = halves(signer.as_bytes());
-            origin = mix(mix(origin ^ first) ^ second);
+            origin = fold(origin, signer.as_bytes());
         }
         Self { sent, name: SeenName { origin, tag } }
     }
@@ -61,6 +65,7 @@ pub trait ReplayMemory {
     fn contains(&self, seen: &Seen) -> bool;
     fn oldest_second(&self) -> Option<Timestamp>;
     fn forget_second(&mut self, second: Timestamp);
+    fn forget_after(&mut self, second: Timestamp);
 }
 
 /// Tells a first delivery from a second one, and never takes a second for a first.
@@ -68,6 +73,9 @@ pub(crate) struct ReplayWindow<M> {
     memory: M,
     /// Messages of this second or older are refused: the memory does not cover them.
     floor: Option<Timestamp>,
+    /// So are those of this one, because the application says so.
+    asked: Option<Timestamp>,
+    seed: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -80,12 +88,17 @@ pub(crate) enum Delivery {
 
 impl<M: ReplayMemory> ReplayWindow<M> {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { memory: M::new(seed), floor: None }
+        Self { memory: M::new(seed), floor: None, asked: None, seed }
+    }
+
+    /// What a message is remembered by.
+    pub(crate) fn seen(&self, sent: Timestamp, topic: &TopicHash, signer: Option<&ClientId>, tag: Tag) -> Seen {
+        Seen::new(self.seed, sent, topic, signer, tag)
     }
 
     /// Says what the delivery of a message is that passed all other checks, and remembers it.
     pub(crate) fn deliver(&mut self, seen: Seen) -> Delivery {
-        if self.floor.is_some_and(|floor| seen.sent <= floor) {
+        if self.floor.max(self.asked).is_some_and(|floor| seen.sent <= floor) {
             return Delivery::Unknown;
         }
         if self.memory.is_full() {
@@ -94,7 +107,7 @@ impl<M: ReplayMemory> ReplayWindow<M> {
             }
             let oldest = self.memory.oldest_second().map_or(seen.sent, |oldest| oldest.min(seen.sent));
             self.memory.forget_second(oldest);
-            self.raise_floor(oldest);
+            self.floor = self.floor.max(Some(oldest));
             if oldest == seen.sent {
                 // The message is itself of the second that was forgotten as a whole.
                 return Delivery::First;
@@ -104,8 +117,16 @@ impl<M: ReplayMemory> ReplayWindow<M> {
     }
 
     /// From now on refuses messages that were sent in this second or earlier.
-    pub(crate) fn raise_floor(&mut self, second: Timestamp) {
-        self.floor = self.floor.max(Some(second));
+    pub(crate) fn refuse_until(&mut self, second: Timestamp) {
+        self.asked = self.asked.max(Some(second));
+    }
+
+    /// Lets go of what is later than any message can be that is opened now. As long as the client did not know the time, it
+    /// opened messages that were dated far ahead; nothing would ever be older than these, and a full memory would forget
+    /// the present instead.
+    pub(crate) fn forget_after(&mut self, latest: Timestamp) {
+        self.memory.forget_after(latest);
+        self.floor = self.floor.map(|floor| floor.min(latest));
     }
 }
 
@@ -116,7 +137,7 @@ mod tests {
     type Window<const N: usize> = ReplayWindow<heapless::Vec<Seen, N>>;
 
     fn seen(sent: u64, n: u8) -> Seen {
-        Seen::new(Timestamp::from_unix(sent), &TopicHash::from_bytes([1; 16]), None, [n; 16])
+        Seen::new(7, Timestamp::from_unix(sent), &TopicHash::from_bytes([1; 16]), None, [n; 16])
     }
 
     fn deliver<const N: usize>(window: &mut Window<N>, sent: u64, n: u8) -> Delivery {
@@ -179,17 +200,68 @@ mod tests {
         let signer = |n: u8| ClientId::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n]);
         let at = Timestamp::from_unix(1);
         let all = [
-            Seen::new(at, &a, None, [0; 16]),
-            Seen::new(at, &b, None, [0; 16]),
-            Seen::new(at, &a, Some(&signer(1)), [0; 16]),
-            Seen::new(at, &a, Some(&signer(2)), [0; 16]),
-            Seen::new(at, &b, Some(&signer(1)), [0; 16]),
-            Seen::new(at, &a, Some(&ClientId::from_bytes([0; 16])), [0; 16]),
+            Seen::new(7, at, &a, None, [0; 16]),
+            Seen::new(7, at, &b, None, [0; 16]),
+            Seen::new(7, at, &a, Some(&signer(1)), [0; 16]),
+            Seen::new(7, at, &a, Some(&signer(2)), [0; 16]),
+            Seen::new(7, at, &b, Some(&signer(1)), [0; 16]),
+            Seen::new(7, at, &a, Some(&ClientId::from_bytes([0; 16])), [0; 16]),
         ];
         for (i, one) in all.iter().enumerate() {
             for other in &all[i + 1..] {
                 assert_ne!(one, other);
             }
+        }
+    }
+
+    /// An id that a mix without a secret, or with another one, takes for that of a victim.
+    #[test]
+    fn f13_no_id_that_is_made_for_it_passes_for_another() {
+        let (at, topic, victim) = (Timestamp::from_unix(1), TopicHash::from_bytes([9; 16]), [0xa5; 16]);
+        for guess in [0, 1, u64::MAX] {
+            let name = |seed: u64, id| Seen::new(seed, at, &topic, Some(&ClientId::from_bytes(id)), [0; 16]).name;
+            // With the same first half folded differently, the second half makes good for it.
+            let (first, second) = halves(&victim);
+            let origin = {
+                let (one, two) = halves(topic.as_bytes());
+                mix(guess ^ mix(guess ^ mix(guess ^ one)) ^ two)
+            };
+            let chosen_first = first ^ 1;
+            let inner = |first: u64| guess ^ mix(guess ^ mix(origin ^ first));
+            let chosen_second = second ^ inner(first) ^ inner(chosen_first);
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&chosen_first.to_le_bytes());
+            id[8..].copy_from_slice(&chosen_second.to_le_bytes());
+            assert_eq!(name(guess, id), name(guess, victim), "the seed {guess} was guessed");
+            for seed in [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210] {
+                assert_ne!(name(seed, id), name(seed, victim));
+            }
+            // The mix of the first release.
+            let origin = one_of(&topic);
+            let inner = |first: u64| mix(origin ^ first);
+            id[8..].copy_from_slice(&(second ^ inner(first) ^ inner(chosen_first)).to_le_bytes());
+            assert_ne!(name(7, id), name(7, victim));
+        }
+    }
+
+    fn one_of(topic: &TopicHash) -> u64 {
+        halves(topic.as_bytes()).0
+    }
+
+    #[test]
+    fn f14_what_was_dated_far_ahead_does_not_fill_the_memory_once_the_time_is_known() {
+        let mut window = Window::<4>::new(0);
+        for n in 0..6 {
+            assert_eq!(deliver(&mut window, 1000 + u64::from(n), n), Delivery::First);
+        }
+        assert_eq!(deliver(&mut window, 9, 9), Delivery::Unknown, "the floor is ahead too");
+        window.forget_after(Timestamp::from_unix(20));
+        assert_eq!(deliver(&mut window, 20, 9), Delivery::Unknown, "what may have been opened before");
+        for n in 0..4 {
+            assert_eq!(deliver(&mut window, 21, n), Delivery::First);
+        }
+        for n in 0..4 {
+            assert_eq!(deliver(&mut window, 21, n), Delivery::Repeated);
         }
     }
 }

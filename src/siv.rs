@@ -31,6 +31,8 @@ pub(crate) fn seal(key: &[u8; 32], associated_data: &[u8], text: &mut [u8]) -> T
 
 /// Decrypts `text` in place. When it fails, `text` holds the ciphertext again.
 pub(crate) fn open(key: &[u8; 32], associated_data: &[u8], tag: &Tag, text: &mut [u8]) -> Result<(), NotAuthentic> {
+    #[cfg(test)]
+    tests::OPEN_CALLS.set(tests::OPEN_CALLS.get() + 1);
     Aes256Siv::new((&Doubled::new(key).0).into())
         .decrypt_inout_detached([associated_data], text.into(), tag.into())
         .map_err(|aes_siv::Error| NotAuthentic)
@@ -65,9 +67,20 @@ impl Drop for Doubled {
     }
 }
 
+/// How often this thread called [`open`].
+#[cfg(all(test, feature = "std"))]
+pub(crate) fn open_calls() -> usize {
+    tests::OPEN_CALLS.get()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::cell::Cell;
+
+    std::thread_local! {
+        pub(super) static OPEN_CALLS: Cell<usize> = const { Cell::new(0) };
+    }
 
     const KEY: [u8; 32] = [7; 32];
     const LENGTHS: [usize; 10] = [0, 1, 15, 16, 17, 31, 32, 33, 64, 1000];

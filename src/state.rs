@@ -9,7 +9,7 @@ use crate::{
     key_ring::{
         AcceptedTags, AgeRules, Full, KeyRing, MaxAge, NoRoom, PreviousKey, Table, TopicEntry, is_in_transition,
     },
-    keys::{C2PublicKey, ClientKey, ControlKey, KeyError, SigningKey, VerifyingKey},
+    keys::{C2PublicKey, ClientKey, ControlKey, KeyError, SigningKey, TopicKey, VerifyingKey},
     message::Mode,
     names::{ClientId, TopicHash},
     siv::Tag,
@@ -18,6 +18,7 @@ use crate::{
 };
 use core::{cmp::Reverse, fmt};
 use sha3::{Digest, Sha3_256};
+use subtle::ConstantTimeEq;
 use zeroize::ZeroizeOnDrop;
 
 /// Who a client is: its id and its keys.
@@ -107,6 +108,11 @@ impl Identity {
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 
+    /// Whether a topic key is one of the client's own: see [`IdentityKeys::include`].
+    pub(crate) fn shares(&self, key: &TopicKey) -> bool {
+        self.keys.include(key)
+    }
+
     /// The key that commands come under.
     pub(crate) fn command_key(&self) -> &[u8; 32] {
         match &self.keys {
@@ -120,6 +126,19 @@ impl IdentityKeys {
     fn public_key(signing: SigningKey, c2: C2PublicKey) -> Result<Self, KeyError> {
         let control = ControlKey::of_client(&signing, &c2)?;
         Ok(Self::PublicKey { signing, c2, control })
+    }
+
+    /// Whether a topic key is one of these, public ones included. Whoever is a member of the topic would know how commands
+    /// are sealed or what the client signs with, or whoever knows a public key would be a member of the topic.
+    fn include(&self, key: &TopicKey) -> bool {
+        let key = key.as_bytes();
+        match self {
+            Self::Symmetric(own) => own.as_bytes().ct_eq(key).into(),
+            Self::PublicKey { signing, c2, control } => {
+                let is_secret = control.as_bytes().ct_eq(key) | signing.as_seed().ct_eq(key);
+                bool::from(is_secret) || c2.as_bytes() == key || signing.verifying_key().as_bytes() == key
+            }
+        }
     }
 }
 
@@ -306,11 +325,22 @@ impl<R: KeyRing> State<R> {
         now: Timestamp,
     ) -> Result<Change, CannotChange> {
         command.check_for(self.identity.mode(), self.identity.control())?;
-        let same_second = self.order.newest == Some(sent);
-        if same_second && !self.order.accepted.has_room() {
-            return Err(CannotChange::Full(Full::Commands));
+        if let Command::SetTopicKey { key, .. } = &command
+            && self.identity.shares(key)
+        {
+            return Err(CommandError::SharedKey.into());
         }
-        let effect = match command {
+        let has_room = self.order.newest != Some(sent) || self.order.accepted.has_room();
+        match self.effect_of(command, now) {
+            Ok(_) | Err(CannotChange::Full(_)) if !has_room => Err(CannotChange::Full(Full::Commands)),
+            Ok(effect) => Ok(Change { effect, command: Some((sent, tag)) }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a command for this client does to the state.
+    fn effect_of(&self, command: Command, now: Timestamp) -> Result<Effect, CannotChange> {
+        Ok(match command {
             Command::RemoveTopic(topic) => Effect::RemoveTopic(topic),
             Command::ResetTopics => Effect::ClearTopics,
             Command::SetTopicKey { topic, key } => match self.topics.get(&topic) {
@@ -322,14 +352,14 @@ impl<R: KeyRing> State<R> {
                 None if self.topics.has_room_for(&topic) => Effect::PutTopic(topic, TopicEntry { key, previous: None }),
                 None => return Err(CannotChange::Full(Full::Topics)),
             },
-            Command::SetClientKey(key) => Effect::SetIdentityKeys(IdentityKeys::Symmetric(key)),
+            Command::SetClientKey(key) => self.take_keys(IdentityKeys::Symmetric(key))?,
             Command::SetSigningKey(signing) => match &self.identity.keys {
-                IdentityKeys::PublicKey { c2, .. } => Effect::SetIdentityKeys(IdentityKeys::public_key(signing, *c2)?),
+                IdentityKeys::PublicKey { c2, .. } => self.take_keys(IdentityKeys::public_key(signing, *c2)?)?,
                 IdentityKeys::Symmetric(_) => return Err(CommandError::WrongMode.into()),
             },
             Command::SetC2Key(c2) => match &self.identity.keys {
                 IdentityKeys::PublicKey { signing, .. } => {
-                    Effect::SetIdentityKeys(IdentityKeys::public_key(signing.clone(), c2)?)
+                    self.take_keys(IdentityKeys::public_key(signing.clone(), c2)?)?
                 }
                 IdentityKeys::Symmetric(_) => return Err(CommandError::WrongMode.into()),
             },
@@ -341,8 +371,18 @@ impl<R: KeyRing> State<R> {
             }
             Command::RemovePubKey(client) => Effect::RemovePeer(client),
             Command::ResetPubKeys => Effect::ClearPeers,
-        };
-        Ok(Change { effect, command: Some((sent, tag)) })
+        })
+    }
+
+    /// Takes new keys for the client itself, if no topic has them, not even as a previous key: removed members hold that.
+    fn take_keys(&self, keys: IdentityKeys) -> Result<Effect, CommandError> {
+        let is_shared = self.topics.iter().any(|(_, entry)| entry.keys().any(|key| keys.include(key)));
+        if is_shared { Err(CommandError::SharedKey) } else { Ok(Effect::SetIdentityKeys(keys)) }
+    }
+
+    /// Whether a topic has a key of the client itself. No command makes it so.
+    pub(crate) fn shares_a_key(&self) -> bool {
+        self.topics.iter().any(|(_, entry)| entry.keys().any(|key| self.identity.shares(key)))
     }
 
     /// Carries a planned change out. Room was made sure of when it was planned.
@@ -413,6 +453,8 @@ pub enum StateError {
     NewerVersion(u8),
     /// The bytes are whole, and say something that no client's state can say.
     Invalid,
+    /// The key of a topic is also one of the client itself, so that every member of the topic can give it commands.
+    SharedKey,
     /// The state holds more than this client's key ring has room for.
     Full(Full),
 }
@@ -429,6 +471,9 @@ impl fmt::Display for StateError {
             }
             Self::Invalid => f.write_str(
                 "the state is whole, but no client could have written it: restore it, or enrol the device again",
+            ),
+            Self::SharedKey => f.write_str(
+                "the client's own key is that of a topic too, and every member of the topic its key server: enrol the device with a new key",
             ),
             Self::Full(full) => write!(f, "the state does not fit: {full}"),
         }

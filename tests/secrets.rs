@@ -162,10 +162,15 @@ fn identities_do_not_print_their_keys() {
     );
 }
 
+/// A topic key that is not the client's own.
+fn another_key() -> TopicKey {
+    TopicKey::from_bytes(&[0x77; 32]).unwrap()
+}
+
 #[test]
 fn clients_do_not_print_their_keys() {
     let topic = Topic::new("plant/7/pump/pressure").unwrap();
-    let builder = Client::builder(symmetric()).topic_key(topic.hash(), secret()).unwrap();
+    let builder = Client::builder(symmetric()).topic_key(topic.hash(), another_key()).unwrap();
     assert_eq!(printed(&builder), format!("ClientBuilder {{ id: {ID}, .. }}"));
     let client = builder.create(MemoryStore::new()).unwrap();
     assert_eq!(printed(&client), format!("Client {{ id: {ID}, mode: Symmetric, topics: 1, peers: 0, .. }}"));
@@ -204,7 +209,7 @@ fn recipients_do_not_print_their_keys() {
 #[test]
 fn messages_do_not_print_their_payload() {
     let topic = Topic::new("plant/7/pump/pressure").unwrap();
-    let builder = ClientBuilder::<GrowableKeyRing>::new(symmetric()).topic_key(topic.hash(), secret()).unwrap();
+    let builder = ClientBuilder::<GrowableKeyRing>::new(symmetric()).topic_key(topic.hash(), another_key()).unwrap();
     let mut client = builder.create_with(MemoryStore::new(), StandsStill).unwrap();
     let sealed = client.seal(&topic, &secret_bytes()).unwrap();
     let opened = client.open(&topic, &sealed).unwrap();
@@ -399,6 +404,7 @@ fn every_error_is_a_sentence_of_its_own() {
         Refusal::FromTheFuture { ahead: 1 << 60 },
         Refusal::Command(CommandError::WrongLength),
         Refusal::Command(CommandError::NotATime),
+        Refusal::Command(CommandError::SharedKey),
     ];
     let opening = [
         OpenError::Name(NameError::Wildcard),

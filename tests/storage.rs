@@ -220,7 +220,7 @@ fn a_whole_state_that_makes_no_sense_is_refused() {
 fn a_state_that_is_too_large_for_a_fixed_key_ring_is_refused() {
     let mut store = MemoryStore::new();
     let builder = (0..3).fold(Client::builder(symmetric()), |builder, n| {
-        builder.topic_key(&TopicHash::from_bytes([n; 16]), key(n + 1)).unwrap()
+        builder.topic_key(&TopicHash::from_bytes([n; 16]), key(n + 0x40)).unwrap()
     });
     drop(builder.create_with(&mut store, SystemClock).unwrap());
     type Fixed<'s, const TOPICS: usize> = Client<FixedKeyRing<TOPICS, 0, 1>, &'s mut MemoryStore, SystemClock>;

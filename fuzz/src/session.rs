@@ -160,6 +160,9 @@ impl<R: KeyRing> Session<R> {
                 let changed_at = if has_clock { now } else { now.max(Some(sent)) };
                 self.model.apply(message, &body, changed_at.unwrap());
                 self.model.erase_expired(self.now());
+                if now.is_none() {
+                    self.forget_the_future();
+                }
                 self.accept_command(message, &body, &applied);
             }
             (Err(OpenError::Store(_)), Ok(_)) => assert!(self.store.fails()),
@@ -205,6 +208,13 @@ impl<R: KeyRing> Session<R> {
             other => panic!("{other:?}"),
         };
         assert_eq!(code, body[0]);
+    }
+
+    /// When the time becomes known, the client lets go of messages that were dated far ahead.
+    fn forget_the_future(&mut self) {
+        let latest = self.now().unwrap().saturating_add(self.model.options.max_ahead);
+        let sent = |message: &[u8]| u64::from_le_bytes(message[..8].try_into().unwrap());
+        self.accepted_messages.retain(|(_, message)| sent(message) <= latest);
     }
 
     fn accept_message(&mut self, topic: &str, message: &[u8], max_age: MaxAge, sent: u64, repeated: bool) {

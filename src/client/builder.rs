@@ -81,7 +81,8 @@ impl<R: KeyRing> ClientBuilder<R> {
     ///
     /// # Errors
     ///
-    /// [`CreateError::Full`], or [`CreateError::ControlTopic`] for the client's own control topic.
+    /// [`CreateError::Full`], or [`CreateError::ControlTopic`] for the client's own control topic, or
+    /// [`CreateError::SharedKey`].
     pub fn topic_key(self, topic: &TopicHash, key: TopicKey) -> Result<Self, CreateError> {
         self.put_topic(topic, TopicEntry { key, previous: None })
     }
@@ -113,6 +114,9 @@ impl<R: KeyRing> ClientBuilder<R> {
     fn put_topic(mut self, topic: &TopicHash, entry: TopicEntry) -> Result<Self, CreateError> {
         if topic == self.state.identity.control() {
             return Err(CreateError::ControlTopic);
+        }
+        if entry.keys().any(|key| self.state.identity.shares(key)) {
+            return Err(CreateError::SharedKey);
         }
         self.state.topics.insert(*topic, entry).map_err(|NoRoom| CreateError::Full(Full::Topics))?;
         Ok(self)
@@ -376,6 +380,8 @@ pub enum CreateError {
     Exists,
     /// The topic is the client's own control topic, which takes commands only.
     ControlTopic,
+    /// The key of the topic is also one of the client itself: every member of the topic could give it commands.
+    SharedKey,
     /// A symmetric client has no peers.
     WrongMode,
     /// The key ring has no room.
@@ -423,6 +429,9 @@ impl fmt::Display for CreateError {
             Self::ControlTopic => {
                 f.write_str("this is the client's own control topic, which takes commands only and has no topic key")
             }
+            Self::SharedKey => f.write_str(
+                "the topic key is the client's own key too, and every member of the topic would be its key server: draw another one",
+            ),
             Self::WrongMode => f.write_str(
                 "a symmetric client checks no signatures: leave its peers out, or make it a public-key client",
             ),

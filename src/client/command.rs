@@ -56,6 +56,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
 
     /// Opens, checks, stores and applies a command (protocol page, section 6).
     pub(super) fn open_command(&mut self, message: &[u8]) -> Result<AppliedCommand, OpenError> {
+        self.notice_time();
         self.erase_in_passing();
         let mut buffer = Zeroizing::new([0; MAX_LEN]);
         let (header, body) = self.decrypt_command(message, &mut buffer)?;
@@ -86,6 +87,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         self.transitions = self.state.transitions();
         self.derived.clear();
         self.time.learn(sent);
+        self.notice_time();
         // A device without a clock knows only now how late it is.
         self.erase_in_passing();
         Ok(applied)

@@ -1,14 +1,15 @@
 use super::{Client, Place};
 use crate::{
-    command::{AppliedCommand, CommandError},
-    key_ring::{Full, KeyCache, KeyRing, MaxAge, Table, TopicEntry, is_in_transition},
+    client::error::{OpenError, Refusal},
+    command::AppliedCommand,
+    key_ring::{KeyCache, KeyRing, MaxAge, Table, TopicEntry, is_in_transition},
     keys::{TopicKey, VerifyingKey},
-    message::{Header, Mode, TooShort},
-    names::{ClientId, NameError},
-    replay::{Delivery, Seen},
+    message::{Header, Mode},
+    names::ClientId,
+    replay::Delivery,
     siv::{self, NotAuthentic},
     state::Repeated,
-    store::{Store, StoreError},
+    store::Store,
     time::{Clock, Timestamp},
     topic::{AsTopic, Topic},
 };
@@ -132,6 +133,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
 
     /// The steps of the protocol page, section 5, in their order.
     fn open_message(&mut self, topic: &Topic<'_>, mut buffers: Buffers<'_>) -> Result<Message<()>, OpenError> {
+        self.notice_time();
         self.erase_in_passing();
         let now = self.time.now();
         let mode = self.mode();
@@ -163,7 +165,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         let mut repeated = false;
         // Where any age is allowed, redelivery is normal and cannot be told from replay.
         if max_age != MaxAge::Any {
-            let seen = Seen::new(header.sent, topic.hash(), header.signer.as_ref(), header.tag);
+            let seen = self.replay.seen(header.sent, topic.hash(), header.signer.as_ref(), header.tag);
             match self.replay.deliver(seen) {
                 Delivery::First => {}
                 Delivery::Repeated if self.state.options.repeated == Repeated::Report => repeated = true,
@@ -214,6 +216,9 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
                 // No topic has a previous key to try.
                 return Err(Refusal::NotAuthentic);
             }
+            // The current key was tried just now, and is not tried again.
+            let (entry, place) = self.find_subtree(topic).ok_or(Refusal::NoTopicKey)?;
+            return self.open_with_previous(entry, place, now, header, buffers);
         }
         let (entry, place) = self.find_subtree(topic).ok_or(Refusal::NoTopicKey)?;
         self.open_with_entry(entry, place, now, header, buffers)
@@ -227,26 +232,43 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         header: &Header,
         buffers: &mut Buffers<'_>,
     ) -> Result<OpenedBody, Refusal> {
-        let is_derived = matches!(place, Place::Below(_));
-        let mut try_key = |key: &TopicKey, previous_key| {
-            Self::with_key(key, place, |key| match self.open_with_key(key, header, buffers) {
-                Ok(()) => Some(self.check_signature(key, header, buffers).map(|()| OpenedBody {
-                    previous_key,
-                    derived: (is_derived && !previous_key).then(|| key.clone()),
-                })),
-                Err(NotAuthentic) => None,
-            })
-        };
-        if let Some(result) = try_key(&entry.key, false) {
-            return result;
+        match self.try_key(&entry.key, false, place, header, buffers) {
+            Err(Refusal::NotAuthentic) => self.open_with_previous(entry, place, now, header, buffers),
+            result => result,
         }
-        if let (Some(previous), Some(now)) = (&entry.previous, now)
-            && is_in_transition(previous.replaced, now)
-            && let Some(result) = try_key(&previous.key, true)
-        {
-            return result;
+    }
+
+    fn open_with_previous(
+        &self,
+        entry: &TopicEntry,
+        place: Place<'_>,
+        now: Option<Timestamp>,
+        header: &Header,
+        buffers: &mut Buffers<'_>,
+    ) -> Result<OpenedBody, Refusal> {
+        match (&entry.previous, now) {
+            (Some(previous), Some(now)) if is_in_transition(previous.replaced, now) => {
+                self.try_key(&previous.key, true, place, header, buffers)
+            }
+            _ => Err(Refusal::NotAuthentic),
         }
-        Err(Refusal::NotAuthentic)
+    }
+
+    /// Decrypts and checks under the key that an entry has for the topic. Only the cipher says that it is not authentic.
+    fn try_key(
+        &self,
+        key: &TopicKey,
+        previous_key: bool,
+        place: Place<'_>,
+        header: &Header,
+        buffers: &mut Buffers<'_>,
+    ) -> Result<OpenedBody, Refusal> {
+        let is_kept = matches!(place, Place::Below(_)) && !previous_key;
+        Self::with_key(key, place, |key| {
+            self.open_with_key(key, header, buffers).map_err(|NotAuthentic| Refusal::NotAuthentic)?;
+            self.check_signature(key, header, buffers)?;
+            Ok(OpenedBody { previous_key, derived: is_kept.then(|| key.clone()) })
+        })
     }
 
     fn open_with_key(&self, key: &TopicKey, header: &Header, buffers: &mut Buffers<'_>) -> Result<(), NotAuthentic> {
@@ -287,13 +309,6 @@ pub(super) fn check_age(now: Timestamp, sent: Timestamp, max_age: MaxAge) -> Res
         _ => Ok(age),
     }
 }
-
-/// Seconds in ten years: either a clock was never set, or the bytes are no timestamp.
-const TEN_YEARS: u64 = 10 * 365 * 24 * 3600;
-
-/// Seconds that no clock is behind, were it never set: the bytes are no timestamp. So begin all that is text, and nearly all
-/// that is not E4.
-const NO_TIME: u64 = 1 << 32;
 
 fn is_signed_by(public: &VerifyingKey, message: &[u8]) -> bool {
     message.split_last_chunk().is_some_and(|(signed, signature)| public.verifies(signed, signature))
@@ -340,168 +355,36 @@ impl Buffers<'_> {
     }
 }
 
-/// Why what arrived was not opened: the caller's mistake, the sender's, or a local resource. Nothing has changed.
-///
-/// # Acknowledging
-///
-/// A transport acknowledges what met a [final](Self::is_final) error, or it would be delivered again for ever. After any
-/// other error it disconnects without acknowledging, has the disk mended, and connects again before it opens anything else: a command that it left out would be too old once a later one is accepted. The one exception is a
-/// command that makes room: see [`Client::may_overtake`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The topic is not the name of a topic.
-    Name(NameError),
-    /// The buffer is shorter than the payload.
-    BufferTooSmall {
-        /// Bytes that suffice.
-        needed: usize,
-    },
-    /// What arrived is not acceptable. Drop it and go on.
-    Refused(Refusal),
-    /// A command is authentic, and the key ring has no room for what it brings. The key server makes room first, and
-    /// sends it again with a later time.
-    Full(Full),
-    /// A command is authentic, and its result could not be stored.
-    Store(StoreError),
-}
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+    use crate::{ClientKey, Command, Identity, MemoryStore, Subtree, SubtreeKey, controller::Recipient};
 
-/// Why something that arrived is not acceptable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// It is shorter than the overhead of a protected message.
-    TooShort,
-    /// It was sent too long ago.
-    TooOld {
-        /// Seconds since it was sent.
-        age: u64,
-        /// Seconds that are allowed.
-        max_age: u64,
-    },
-    /// The message was sent in the future.
-    FromTheFuture {
-        /// Seconds from now.
-        ahead: u64,
-    },
-    /// The client has no key for the topic, nor for a subtree around it.
-    NoTopicKey,
-    /// It was changed, or was never sealed under a key that the client has for this.
-    NotAuthentic,
-    /// The client does not have the public key of the signer.
-    UnknownSigner(ClientId),
-    /// The signature is not the signer's.
-    BadSignature(ClientId),
-    /// An equal message or command was accepted before.
-    Repeated,
-    /// The message was sent before the time that the memory of opened messages covers: it may have been opened before.
-    BeyondReplayMemory,
-    /// The command is older than one that was accepted before.
-    Superseded {
-        /// When the newest accepted command was sent.
-        newest: Timestamp,
-    },
-    /// The command is authentic and cannot be carried out.
-    Command(CommandError),
-}
-
-impl OpenError {
-    /// Whether the same bytes would meet the same error if they were delivered again. Not so for [`Store`](Self::Store),
-    /// which is the fault of this device and loses a command if it is acknowledged. A store without room for so long a state ([`StoreError::TooLong`]) has none the next time either:
-    /// that is final, as [`Full`](Self::Full) is.
-    #[must_use]
-    pub fn is_final(&self) -> bool {
-        match self {
-            Self::Store(error) => matches!(error, StoreError::TooLong(_)),
-            _ => true,
+    /// In a transition there are two keys to try.
+    #[test]
+    fn f15_garbage_costs_as_many_cipher_calls_as_there_are_keys_to_try() {
+        let (id, key) = (ClientId::from_bytes([1; 16]), ClientKey::from_bytes(&[1; 32]).unwrap());
+        let recipient = Recipient::symmetric(id, &key);
+        let subtree = Subtree::new("plant/#").unwrap();
+        for topic in ["plant/7/pump", "plant"] {
+            let builder = Client::builder(Identity::symmetric(id, key.clone())).first_start();
+            let mut client = builder.create(MemoryStore::new()).unwrap();
+            let calls = |client: &mut Client, topic: &str, message: &[u8]| {
+                let before = siv::open_calls();
+                let _ = client.open(topic, message);
+                siv::open_calls() - before
+            };
+            for (n, keys) in [(1_u8, 1), (2, 2)] {
+                let command = Command::set_subtree_key(&subtree, &SubtreeKey::from_bytes(&[0x20 + n; 32]).unwrap());
+                let sealed = recipient.seal(&command, Timestamp::now()).unwrap();
+                client.open(client.control_topic(), sealed.as_bytes()).unwrap();
+                let good = client.seal(topic, &[n]).unwrap();
+                let mut garbage = good.clone();
+                garbage[8] ^= 1;
+                assert_eq!(calls(&mut client, topic, &garbage), keys, "before a topic key was derived");
+                assert_eq!(calls(&mut client, topic, &good), 1);
+                assert_eq!(calls(&mut client, topic, &garbage), keys, "with the derived key at hand");
+            }
         }
     }
 }
-
-impl From<NameError> for OpenError {
-    fn from(error: NameError) -> Self {
-        Self::Name(error)
-    }
-}
-
-impl From<Refusal> for OpenError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-impl From<TooShort> for OpenError {
-    fn from(_: TooShort) -> Self {
-        Self::Refused(Refusal::TooShort)
-    }
-}
-
-impl From<TooShort> for Refusal {
-    fn from(_: TooShort) -> Self {
-        Self::TooShort
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(error) => error.fmt(f),
-            Self::BufferTooSmall { needed } => write!(f, "the buffer is too small: the payload takes {needed} bytes"),
-            Self::Refused(refusal) => refusal.fmt(f),
-            Self::Full(full) => write!(f, "the command cannot be applied: {full}"),
-            Self::Store(error) => write!(f, "the command was not applied, because it could not be stored: {error}"),
-        }
-    }
-}
-
-impl core::error::Error for OpenError {}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooShort => f.write_str("too short to be protected: the sender does not use E4, or not in this mode"),
-            Self::TooOld { age, .. } if *age > TEN_YEARS => f.write_str(
-                "not E4, or sealed by a device whose clock was never set: it bears a time of more than ten years ago; if the sender uses E4, check its clock and this client's",
-            ),
-            Self::FromTheFuture { ahead } if *ahead > NO_TIME => {
-                f.write_str("not E4: it does not begin with a time, as text and other formats do not; check what the sender publishes")
-            }
-            Self::FromTheFuture { ahead } if *ahead > TEN_YEARS => f.write_str(
-                "sent more than ten years in the future: set this client's clock; if it is right, the sender does not use E4",
-            ),
-            Self::TooOld { age, max_age } => write!(
-                f,
-                "sent {age} s ago, more than the {max_age} s that are allowed: check both clocks, or allow a larger age on this topic"
-            ),
-            Self::FromTheFuture { ahead } => {
-                write!(f, "sent {ahead} s in the future: check the clocks of the sender and of this client")
-            }
-            Self::NoTopicKey => {
-                f.write_str("no key for this topic: have the key server send it, or that of a subtree around it")
-            }
-            Self::NotAuthentic => f.write_str(
-                "not authentic: it was changed on the way, sealed under a key that this client does not have, or by a client of the other mode",
-            ),
-            Self::UnknownSigner(signer) => {
-                write!(f, "signed by client {signer}, whose public key this client does not have: have the key server send it")
-            }
-            Self::BadSignature(signer) => write!(
-                f,
-                "the signature does not match the public key of client {signer}: it is forged, or the key server has to send that client's new key"
-            ),
-            Self::Repeated => f.write_str("accepted before: this is a replay, or a second delivery"),
-            Self::BeyondReplayMemory => f.write_str(
-                "too late to be told from a replay: the memory of opened messages does not reach back so far",
-            ),
-            Self::Superseded { newest } => {
-                write!(
-                    f,
-                    "older than the newest accepted command, sent at {newest} (Unix time): a replay, or out of order; if not, have the key server send it again with the present time"
-                )
-            }
-            Self::Command(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for Refusal {}

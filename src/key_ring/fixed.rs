@@ -203,4 +203,8 @@ impl<const N: usize> ReplayMemory for heapless::Vec<Seen, N> {
     fn forget_second(&mut self, second: Timestamp) {
         self.retain(|seen| seen.sent != second);
     }
+
+    fn forget_after(&mut self, second: Timestamp) {
+        self.retain(|seen| seen.sent <= second);
+    }
 }

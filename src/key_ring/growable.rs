@@ -298,4 +298,9 @@ impl ReplayMemory for OpenedMessages {
             self.len -= forgotten.len();
         }
     }
+
+    fn forget_after(&mut self, second: Timestamp) {
+        let forgotten = self.seconds.split_off(&second.plus(1));
+        self.len -= forgotten.values().map(HashSet::len).sum::<usize>();
+    }
 }

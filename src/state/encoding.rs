@@ -18,7 +18,6 @@
 //! | 5 | `[[client id (16), Ed25519 public key (32)], …]` |
 //! | 6 | `[newest command (Unix s), [V (16), …]]` or null |
 //! | 7 | the mark of the keys that the client was enrolled with (bytes, 8), or null if that is not known |
-//! | 7 | the mark of the keys that the client was enrolled with (bytes, 8), or null if that is not known |
 
 use super::{Change, Effect, Enrolment, Identity, IdentityKeys, Options, Repeated, State, StateError};
 use crate::{
@@ -292,6 +291,10 @@ fn decode_body<R: KeyRing>(version: u8, d: &mut Decoder<'_>) -> Result<State<R>,
             expect(!state.order.accepted.as_slice().contains(&tag))?;
             state.order.accepted.push(tag).map_err(|NoRoom| Full::Commands.into())
         })?;
+    }
+
+    if state.shares_a_key() {
+        return Err(Refused(StateError::SharedKey));
     }
 
     state.enrolled = Enrolment::UNKNOWN;

@@ -62,6 +62,9 @@ pub(crate) struct Model {
     opened: Vec<OpenedMessage>,
     /// Messages of this second or older are refused. Gone after a restart.
     floor: Option<u64>,
+    /// By the application.
+    asked: Option<u64>,
+    knew_time: bool,
     /// The time learned from a command, and the uptime then. Gone after a restart.
     learned: Option<(u64, u64)>,
     /// The store still holds keys that were erased; when it was last told to save.
@@ -93,7 +96,17 @@ pub(crate) enum Outcome {
 impl Model {
     pub(crate) fn new(state: State, room: Room) -> Self {
         let saved = state.clone();
-        Self { state, saved, room, opened: Vec::new(), floor: None, learned: None, save_tried: None }
+        Self {
+            state,
+            saved,
+            room,
+            opened: Vec::new(),
+            floor: None,
+            asked: None,
+            knew_time: false,
+            learned: None,
+            save_tried: None,
+        }
     }
 
     pub(crate) fn restart(&mut self, at: Moment) {
@@ -116,6 +129,7 @@ impl Model {
 
     pub(crate) fn open(&mut self, topic: &str, wire: &[u8], at: Moment) -> Result<Outcome, OpenError> {
         check_name(topic)?;
+        self.notice_time(at);
         self.erase_in_passing(at);
         if topic == control_topic(&cast::CLIENT) {
             return self.open_command(wire, at).map(Outcome::Command);
@@ -173,7 +187,7 @@ impl Model {
 
     /// Whether the message was opened before; an error where that is to be one, or cannot be known.
     fn check_replay(&mut self, message: OpenedMessage) -> Result<bool, Refusal> {
-        if self.floor.is_some_and(|floor| message.sent <= floor) {
+        if self.floor.max(self.asked).is_some_and(|floor| message.sent <= floor) {
             return Err(Refusal::BeyondReplayMemory);
         }
         if self.opened.contains(&message) {
@@ -186,13 +200,24 @@ impl Model {
         if self.opened.len() > self.room.opened_messages {
             let oldest = self.opened.iter().map(|message| message.sent).min().unwrap();
             self.opened.retain(|message| message.sent != oldest);
-            self.refuse_sent_until(oldest);
+            self.floor = self.floor.max(Some(oldest));
         }
         Ok(false)
     }
 
     pub(crate) fn refuse_sent_until(&mut self, second: u64) {
-        self.floor = self.floor.max(Some(second));
+        self.asked = self.asked.max(Some(second.saturating_add(self.state.options.max_ahead)));
+    }
+
+    /// Once the time is known, what is dated far ahead does not fill the memory.
+    fn notice_time(&mut self, at: Moment) {
+        let now = self.now(at.clock);
+        if let Some(now) = now.filter(|_| !self.knew_time) {
+            let latest = now.saturating_add(self.state.options.max_ahead);
+            self.opened.retain(|message| message.sent <= latest);
+            self.floor = self.floor.map(|floor| floor.min(latest));
+        }
+        self.knew_time = now.is_some();
     }
 
     fn split(&self, wire: &[u8]) -> Option<Parts> {
@@ -295,6 +320,7 @@ impl Model {
         }
         if applied.is_ok() {
             // A device without a clock knows only now how late it is.
+            self.notice_time(at);
             self.erase_in_passing(at);
         }
         applied
@@ -319,6 +345,9 @@ impl Model {
                 if topic == short_hash(&control_topic(&cast::CLIENT)) {
                     return Err(refused(CommandError::ControlTopic));
                 }
+                if own_keys(state.keys).contains(&key) {
+                    return Err(refused(CommandError::SharedKey));
+                }
                 let is_full = state.topics.len() >= self.room.topics;
                 match state.topics.get_mut(&topic) {
                     Some(entry) if entry.key == key => {}
@@ -331,11 +360,11 @@ impl Model {
                 Ok(AppliedCommand::SetTopicKey(TopicHash::from_bytes(topic)))
             }
             (Command::SetClientKey(key), OwnKeys::Symmetric(_)) => {
-                state.keys = OwnKeys::Symmetric(key);
+                state.keys = state.unless_shared(OwnKeys::Symmetric(key)).map_err(refused)?;
                 Ok(AppliedCommand::SetIdKey)
             }
             (Command::SetSigningKey(seed), OwnKeys::PublicKey { c2, .. }) => {
-                state.keys = OwnKeys::PublicKey { seed, c2 };
+                state.keys = state.unless_shared(OwnKeys::PublicKey { seed, c2 }).map_err(refused)?;
                 Ok(AppliedCommand::SetIdKey)
             }
             (Command::RemovePubKey(client), OwnKeys::PublicKey { .. }) => {
@@ -354,7 +383,7 @@ impl Model {
                 Ok(AppliedCommand::SetPubKey(ClientId::from_bytes(client)))
             }
             (Command::SetC2Key(c2), OwnKeys::PublicKey { seed, .. }) => {
-                state.keys = OwnKeys::PublicKey { seed, c2 };
+                state.keys = state.unless_shared(OwnKeys::PublicKey { seed, c2 }).map_err(refused)?;
                 Ok(AppliedCommand::SetC2Key)
             }
             (_, OwnKeys::Symmetric(_) | OwnKeys::PublicKey { .. }) => Err(wrong_mode()),
@@ -363,12 +392,7 @@ impl Model {
 
     /// The key that commands come under.
     pub(crate) fn command_key(&self) -> Key {
-        match self.state.keys {
-            OwnKeys::Symmetric(key) => key,
-            OwnKeys::PublicKey { seed, c2 } => {
-                cast::control_key_of(cast::seed_number(&seed).unwrap(), cast::c2_number(&c2).unwrap())
-            }
-        }
+        own_keys(self.state.keys)[0]
     }
 
     // What the application asks for.
@@ -453,6 +477,28 @@ impl Model {
         self.saved = self.state.clone();
         self.save_tried = None;
         Ok(())
+    }
+}
+
+/// The key that commands come under, and the others of the client itself.
+fn own_keys(keys: OwnKeys) -> Vec<Key> {
+    match keys {
+        OwnKeys::Symmetric(key) => vec![key],
+        OwnKeys::PublicKey { seed, c2 } => {
+            let number = cast::seed_number(&seed).unwrap();
+            let control = cast::control_key_of(number, cast::c2_number(&c2).unwrap());
+            vec![control, seed, c2, cast::public(number)]
+        }
+    }
+}
+
+impl State {
+    /// New keys of the client, if no topic has them.
+    fn unless_shared(&self, keys: OwnKeys) -> Result<OwnKeys, CommandError> {
+        let own = own_keys(keys);
+        let is_own =
+            |entry: &Entry| own.contains(&entry.key) || entry.previous.is_some_and(|(key, _)| own.contains(&key));
+        if self.topics.values().any(is_own) { Err(CommandError::SharedKey) } else { Ok(keys) }
     }
 }
 

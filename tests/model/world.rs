@@ -337,8 +337,8 @@ fn start_of<R: KeyRing>(mode: Mode, start: &Start) -> (State, ClientBuilder<R>) 
     let (seed, c2) = (cast::seed(cast::SEEDS - 1), cast::c2_public(0));
     let (keys, identity) = match mode {
         Mode::Symmetric => {
-            let key = ClientKey::from_bytes(&cast::key(0)).unwrap();
-            (OwnKeys::Symmetric(cast::key(0)), Identity::symmetric(id, key))
+            let key = ClientKey::from_bytes(&cast::key(cast::KEYS)).unwrap();
+            (OwnKeys::Symmetric(cast::key(cast::KEYS)), Identity::symmetric(id, key))
         }
         Mode::PublicKey => {
             let signing = SigningKey::from_seed(&seed).unwrap();

@@ -175,6 +175,7 @@ impl Model {
         }
         let command = Command::decode(&body).map_err(Refusal::Command)?;
         self.check_mode(&body).map_err(Refusal::Command)?;
+        self.check_keys(&body).map_err(Refusal::Command)?;
         if is_same_second && self.same_second.len() == self.capacity.commands {
             return Err(OpenError::Full(Full::Commands));
         }
@@ -205,6 +206,33 @@ impl Model {
             _ if !fits => Err(CommandError::WrongMode),
             0x03 if body[33..] == control => Err(CommandError::ControlTopic),
             _ => Ok(()),
+        }
+    }
+
+    /// No topic has a key that is one of the client itself.
+    fn check_keys(&self, body: &[u8]) -> Result<(), CommandError> {
+        let key = |at: usize| -> Key { body[at..at + 32].try_into().unwrap() };
+        let mut changed = self.clone();
+        match body[0] {
+            0x02 if self.mode == Mode::Symmetric => changed.command_key = key(1),
+            0x02 => changed.seed = key(1),
+            0x03 => {
+                let shared = self.own_keys().contains(&key(1));
+                return if shared { Err(CommandError::SharedKey) } else { Ok(()) };
+            }
+            0x07 => changed.c2 = key(1),
+            _ => return Ok(()),
+        }
+        changed.agree();
+        let own = changed.own_keys();
+        let held = self.topics.values().flat_map(|keys| [Some(keys.current), keys.previous.map(|(key, _)| key)]);
+        if held.flatten().any(|key| own.contains(&key)) { Err(CommandError::SharedKey) } else { Ok(()) }
+    }
+
+    fn own_keys(&self) -> Vec<Key> {
+        match self.mode {
+            Mode::Symmetric => vec![self.command_key],
+            Mode::PublicKey => vec![self.command_key, self.seed, self.public, self.c2],
         }
     }
 

@@ -176,7 +176,7 @@ impl<R: KeyRing> Session<R> {
     fn refuse_sent_until(&mut self, input: &mut Input<'_>) {
         let second = self.time(input);
         self.client.refuse_sent_until(Timestamp::from_unix(second));
-        self.floor = self.floor.max(Some(second));
+        self.floor = self.floor.max(Some(second.saturating_add(self.model.options.max_ahead)));
     }
 
     fn erase_expired_keys(&mut self) {
