@@ -218,6 +218,9 @@ fn f36_an_entry_that_cannot_be_used_is_left_out_and_named() {
     let bad_name = "b6XBu1ez0zyEu8H1PFAM8Vy8uECtv+EX8djT6cvHBRA=";
     let control = ClientId::from_name("alice").unwrap().control_topic().hash().to_string();
     let client_key = symmetric["json"]["Key"]["keyData"]["Key"].clone();
+    let bytes = |key: &Value| hex::decode(key.as_str().unwrap()).unwrap();
+    let seed = json!(BASE64_STANDARD.encode(bytes(&public_key["ed25519_seed"])));
+    let own_before = [&bytes(&symmetric["id_key"])[..], &1_700_000_000_u64.to_le_bytes()].concat();
     for (state, pointer, value, left, reason) in [
         (&symmetric, temp, short(), 1, "TopicKeys, d582ab3f5d844c7a4ce73d7b7dd36fc0: has 31 bytes"),
         (&symmetric, temp, zero(), 1, "all zero"),
@@ -226,7 +229,10 @@ fn f36_an_entry_that_cannot_be_used_is_left_out_and_named() {
         (&symmetric, temp, json!({ "a": 1.5 }), 1, "not bytes in base64"),
         (&symmetric, temp, Value::Null, 1, "not bytes in base64"),
         (&symmetric, temp, json!("b6XBu1ez0zyEu8H1PFAM8Vy8uECt!"), 1, "not bytes in base64"),
-        (&symmetric, temp, client_key, 1, "it is the client key"),
+        (&symmetric, temp, client_key, 1, "it is a key of the device's own"),
+        (&public_key, temp, seed, 0, "it is a key of the device's own"),
+        (&public_key, temp, public_key["json"]["Key"]["keyData"]["C2PubKey"].clone(), 0, "of the device's own"),
+        (&symmetric, before, json!(BASE64_STANDARD.encode(own_before)), 2, "of the device's own"),
         (&symmetric, before, zero(), 2, "its previous key: it has 32 bytes, and not 40"),
         (&symmetric, before, json!(BASE64_STANDARD.encode(future)), 2, "still to come"),
         (&symmetric, "/TopicKeys", json!({ "plant": short() }), 0, "TopicKeys, plant: "),

@@ -220,7 +220,7 @@ fn take_over(file: &StateFile, now: u64) -> anyhow::Result<TakenOver> {
     let topics = file.topic_keys.as_ref().unwrap_or(&no_topics);
     for (name, entry) in topics {
         let field = format!("TopicKeys, {}", printable(name));
-        let (topic, key) = match topic_key(name, entry, &id.control_topic().hash(), file.key.key_data.key.as_ref()) {
+        let (topic, key) = match topic_key(name, entry, &id.control_topic().hash(), &file.key.key_data) {
             Ok(Some(found)) => found,
             // What a topic key that was removed leaves behind, which e4go does not use any more.
             Ok(None) => continue,
@@ -229,7 +229,8 @@ fn take_over(file: &StateFile, now: u64) -> anyhow::Result<TakenOver> {
                 continue;
             }
         };
-        let previous = topics.get(&transition_hash(&topic).to_string()).map(|entry| previous_key(entry, now));
+        let previous = topics.get(&transition_hash(&topic).to_string());
+        let previous = previous.map(|entry| previous_key(entry, &file.key.key_data, now));
         builder = match previous {
             Some(Ok((before, replaced))) => builder.topic_key_with_previous(&topic, key, before, replaced),
             Some(Err(reason)) => {
@@ -248,7 +249,7 @@ fn topic_key(
     name: &str,
     entry: &Entry,
     control: &TopicHash,
-    client_key: Option<&Base64>,
+    own: &KeyData,
 ) -> anyhow::Result<Option<(TopicHash, TopicKey)>> {
     let topic: TopicHash = name.parse()?;
     let bytes = entry.bytes("the key")?;
@@ -258,16 +259,14 @@ fn topic_key(
         len => bail!("has {len} bytes, and a key has 32, or 40 with the time it was replaced"),
     }
     ensure!(topic != *control, "this is the device's own control topic, which has no topic key");
-    ensure!(
-        client_key.is_none_or(|client| client.0 != bytes.0),
-        "it is the client key of the device: every member of the topic could send it commands"
-    );
+    own.ensure_not_shared(&bytes.0)?;
     Ok(Some((topic, bytes.to_key("the key", TopicKey::from_bytes)?)))
 }
 
-fn previous_key(entry: &Entry, now: u64) -> anyhow::Result<(TopicKey, Timestamp)> {
+fn previous_key(entry: &Entry, own: &KeyData, now: u64) -> anyhow::Result<(TopicKey, Timestamp)> {
     let (key, replaced) = entry.bytes("it")?.split::<8>("it")?;
     let replaced = u64::from_le_bytes(*replaced);
+    own.ensure_not_shared(key)?;
     ensure!(replaced <= now, "it was replaced at a time that is still to come");
     Ok((TopicKey::from_bytes(key)?, Timestamp::from_unix(replaced)))
 }
@@ -306,6 +305,16 @@ struct KeyData {
     signer_id: Option<Base64>,
     c2_pub_key: Option<Base64>,
     pub_keys: Option<BTreeMap<String, Entry>>,
+}
+
+impl KeyData {
+    /// Fails for a topic key that is one of the device's own as well.
+    fn ensure_not_shared(&self, key: &[u8]) -> anyhow::Result<()> {
+        let own = [&self.key, &self.private_key, &self.c2_pub_key].into_iter().flatten();
+        let is_own = own.flat_map(|own| own.0.chunks(32)).any(|own| own == key);
+        ensure!(!is_own, "it is a key of the device's own: every member of the topic could send it commands");
+        Ok(())
+    }
 }
 
 impl StateFileKey {
