@@ -41,7 +41,7 @@ A fleet file (TOML; paths in it are relative to it):
   id = '00112233445566778899aabbccddeeff'     if it does not follow from the name
   writes = ['plant/7/panel/#']                where it publishes: `rotate` gives it a new key last
 
-No two devices have the same key, and no topic has that of a device. Beside the fleet file, `e4 control` keeps how the last
+No two devices have the same key, and no topic has that of a device. Beside the fleet file, `e4 control` keeps how the last \
 commands are dated (FILE.lanes): keep the two together.
 
 The broker takes the commands, and whether a device has got them is not known: it says \"handed to the broker\".

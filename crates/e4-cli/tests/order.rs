@@ -278,6 +278,21 @@ fn f07_a_topic_key_that_is_the_key_of_a_device_or_of_the_key_server_is_refused()
 }
 
 #[test]
+fn f07_a_device_does_not_begin_with_a_topic_key_that_is_its_own() {
+    let folder = fleet(&["pump"]);
+    let init = "device init --state s --name s --key-file pump.key --topic-key";
+    folder.run(&format!("{init} a=topic.key --topic-key b/#=pump.key")).fails(1, "the client's own key too");
+    folder.run("keygen ed25519 --out pair").ok();
+    folder.run("keygen x25519 --out c2").ok();
+    for key in ["pair", "c2-public"] {
+        folder.write("c2-public", folder.read("c2.pub"));
+        let keys = "--signing-key-file pair --c2-key-file c2.pub";
+        folder.run(&format!("device init --state s --name s {keys} --topic-key a={key}")).fails(1, "own key too");
+    }
+    assert!(!folder.path().join("s").exists());
+}
+
+#[test]
 fn f59_readers_get_a_new_key_before_writers() {
     let folder = fleet(&["a-writer", "b-reader", "c-unknown", "d-reader", "e-writer"]);
     let file = folder.read("fleet.toml");

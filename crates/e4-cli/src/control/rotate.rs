@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// Give devices a new key for a topic or a subtree
 ///
 /// Whoever is left out cannot read what is sealed from then on. Messages under the old key are opened for one hour more,
-/// so that none is lost while some devices have the new key already; with --hard they are refused at once.
+/// so that those on their way arrive; with --hard they are refused at once.
 ///
 /// Devices that do not publish on the topic, as the fleet file says with `writes`, get the key before those that do: what is
 /// published under the new key before a reader has it, is lost to that reader.
@@ -63,11 +63,14 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     let devices = fleet.select(&args.target.whom, None)?;
     let key = args.key(&fleet)?;
     let topic = *args.topic.hash();
-    // Nobody has it, so nobody can open what is sealed under it, nor seal what opens under it.
-    let nobodys = TopicKey::generate()?;
-    let set = |key: &TopicKey| Command::SetTopicKey { topic, key: key.clone() };
-    let commands = if args.hard { vec![set(&nobodys), set(&key)] } else { vec![set(&key)] };
-    let seal = |to: &Recipient, sent| commands.iter().map(|command| to.seal(command, sent)).collect();
+    let seal = |to: &Recipient, sent| {
+        if args.hard {
+            // Whether a device has the key of a subtree around the topic is not known, and this serves those without as well.
+            to.seal_hard_rotation_in_subtree(topic, key.clone(), sent).map(Vec::from)
+        } else {
+            Ok(vec![to.seal(&Command::SetTopicKey { topic, key: key.clone() }, sent)?])
+        }
+    };
     let how = if args.hard { "rotate --hard" } else { "rotate" };
     let what = format!("{how} {}, new key {}", args.topic.shown(), key.fingerprint());
     let number = if args.hard { 2 } else { 1 };
