@@ -3,7 +3,7 @@
 use crate::terminal::printable;
 use anyhow::{anyhow, bail, ensure};
 use mqtt_advice::{Cause, Connection, InvalidTarget, Target, Transport, diagnose};
-use std::time::Duration;
+use std::{net::Ipv6Addr, time::Duration};
 use tokio::net::TcpStream;
 
 /// How long the search for the cause may take.
@@ -48,6 +48,10 @@ fn is_about_credentials(reason: &str) -> bool {
 /// The host of `-h`, which is a name or an address, an address of IPv6 with brackets or without.
 pub(super) fn bare_host(text: &str) -> anyhow::Result<String> {
     const NOT_ALONE: &str = "the host (-h) is a name or an address only";
+    // A zone is for the system to know.
+    if text.split_once('%').is_some_and(|(address, _zone)| address.parse::<Ipv6Addr>().is_ok()) {
+        return Ok(text.to_owned());
+    }
     // Whether there is a port in it shows by whether the one that it gets otherwise counts.
     let parse = |port| Target::parse(text, Transport::Tcp, Some(port));
     let target = match parse(1) {
