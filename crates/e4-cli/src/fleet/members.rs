@@ -51,7 +51,9 @@ impl Fleet {
     pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
         let mut text = String::new();
-        let mut file = File::open(path).with_context(|| format!("could not read the fleet file {shown}"))?;
+        // Some file systems, such as NFS, lock only what is open for writing.
+        let file = File::options().read(true).write(true).open(path).or_else(|_read_only| File::open(path));
+        let mut file = file.with_context(|| format!("could not read the fleet file {shown}"))?;
         file.read_to_string(&mut text).with_context(|| format!("could not read the fleet file {shown}"))?;
         let (c2_key, devices) = file::parse(path, &text).with_context(|| format!("the fleet file {shown}"))?;
         let fleet = Self { path: path.to_owned(), file, c2_key, devices };
