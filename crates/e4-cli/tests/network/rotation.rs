@@ -248,3 +248,19 @@ fn f27_it_is_said_that_nobody_has_a_command() {
     // In MQTT 3.1.1 it cannot be said.
     folder.run(&format!("control reset-topics --to never -V 311 {to}")).ok();
 }
+
+#[test]
+fn f59_a_writer_gets_a_new_key_when_the_broker_has_it_for_the_readers() {
+    let broker = Broker::embedded();
+    let to = format!("-p {}", broker.port);
+    let folder = ready(&to, &["a-pump", "b-panel"]);
+    let writes = folder.read("fleet.toml").replace("\"a-pump.key\"\n", "\"a-pump.key\"\nwrites = [\"plant/7/pump\"]\n");
+    folder.write("fleet.toml", writes);
+    let run = folder.run(&format!("control rotate plant/7/pump --out k --all {to}")).ok();
+    let names: Vec<_> = run.stdout().lines().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(names, ["b-panel", "a-pump"]);
+    // A reader that fails does not keep the writers from theirs.
+    std::fs::remove_file(folder.path().join("b-panel.key")).unwrap();
+    let run = folder.run(&format!("control set-topic-key plant/7/pump --topic-key-file k --all {to}"));
+    assert_eq!((run.code(), run.stdout().lines().count()), (1, 1), "{}", run.stderr());
+}
