@@ -20,6 +20,7 @@ use crate::{
     message::Mode,
     names::{ClientId, ControlTopic, TopicHash},
     replay::ReplayWindow,
+    stack,
     state::{Change, IdentityKeys, Options, State, encode},
     store::{Encode, Sink, Snapshot, Store, StoreError},
     time::{Clock, Timekeeper, Timestamp},
@@ -66,6 +67,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     fn new(state: State<R>, store: S, clock: C) -> Self {
         let transitions = state.transitions();
         let seed = state.identity.hash_seed();
+        stack::wipe::<{ stack::DEEP }>();
         Self {
             state,
             store,
@@ -303,10 +305,17 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
 
     /// Stores the state as it will be after a change.
     fn save(&mut self, change: &Change) -> Result<(), StoreError> {
-        let changed = Changed { state: &self.state, change };
-        self.store.save(&Snapshot::new(self.state.identity.id(), &changed))?;
+        let saved = self.give_to_store(change);
+        stack::wipe::<{ stack::DEEP }>();
+        saved?;
         self.unsaved_since = None;
         Ok(())
+    }
+
+    #[inline(never)]
+    fn give_to_store(&mut self, change: &Change) -> Result<(), StoreError> {
+        let changed = Changed { state: &self.state, change };
+        self.store.save(&Snapshot::new(self.state.identity.id(), &changed))
     }
 
     /// The entry that serves a topic: its own, or that of the closest subtree around it, with the levels between.

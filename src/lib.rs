@@ -79,6 +79,7 @@ extern crate std;
 // Layers only look down: a module knows those above it in this list.
 mod bytes;
 mod siv;
+mod stack;
 
 mod names;
 

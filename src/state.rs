@@ -101,6 +101,7 @@ impl Identity {
     }
 
     /// What hash maps are seeded with: a number that no sender knows.
+    #[inline(never)]
     pub(crate) fn hash_seed(&self) -> u64 {
         let digest: [u8; 32] =
             Sha3_256::new().chain_update(b"e4 replay memory").chain_update(self.command_key()).finalize().into();

@@ -11,6 +11,7 @@ use crate::{
     keys::{SubtreeKey, TopicKey, VerifyingKey},
     message::Mode,
     names::{ClientId, TopicHash},
+    stack,
     state::{Change, Enrolment, Identity, Options, State, StateError, decode},
     store::{Store, StoreError},
     time::{Clock, ClockReading, Timestamp},
@@ -361,6 +362,13 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
 }
 
 fn read_state<R: KeyRing>(store: &mut impl Store) -> Result<State<R>, LoadError> {
+    let state = read_and_decode(store);
+    stack::wipe::<{ stack::DEEP }>();
+    state
+}
+
+#[inline(never)]
+fn read_and_decode<R: KeyRing>(store: &mut impl Store) -> Result<State<R>, LoadError> {
     let mut decoded = Err(LoadError::Store(StoreError::Empty));
     store.load(&mut |bytes| decoded = decode(bytes).map_err(LoadError::State)).map_err(LoadError::Store)?;
     decoded

@@ -4,7 +4,7 @@ use crate::{
     command::{AppliedCommand, Command, CommandError, MAX_LEN},
     key_ring::{KeyCache, KeyRing},
     message::{Header, Mode},
-    siv,
+    siv, stack,
     state::{CannotChange, Order},
     store::Store,
     time::{Clock, Timestamp},
@@ -27,6 +27,13 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     /// arrival decides, and a key that was taken away would be put back.
     #[must_use]
     pub fn may_overtake(&self, command: &[u8], waiting: &[u8]) -> bool {
+        let may = self.is_later_removal(command, waiting);
+        stack::wipe::<{ stack::DEEP }>();
+        may
+    }
+
+    #[inline(never)]
+    fn is_later_removal(&self, command: &[u8], waiting: &[u8]) -> bool {
         let mut buffer = Zeroizing::new([0; MAX_LEN]);
         let Ok((header, body)) = self.decrypt_command(command, &mut buffer) else {
             return false;
@@ -56,6 +63,14 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
 
     /// Opens, checks, stores and applies a command (protocol page, section 6).
     pub(super) fn open_command(&mut self, message: &[u8]) -> Result<AppliedCommand, OpenError> {
+        let opened = self.follow(message);
+        // The client key was at work, and perhaps a new one.
+        stack::wipe::<{ stack::DEEP }>();
+        opened
+    }
+
+    #[inline(never)]
+    fn follow(&mut self, message: &[u8]) -> Result<AppliedCommand, OpenError> {
         self.notice_time();
         self.erase_in_passing();
         let mut buffer = Zeroizing::new([0; MAX_LEN]);

@@ -1,4 +1,5 @@
 use super::KeyError;
+use crate::stack;
 use core::fmt;
 use ed25519_dalek::Signer;
 use rand_core::CryptoRng;
@@ -13,7 +14,13 @@ pub(crate) const SIGNATURE_LEN: usize = 64;
 /// It signs messages, and agrees on the control key with the key server. Wiped on drop, compared in constant time,
 /// never printed.
 #[derive(Clone)]
-pub struct SigningKey(ed25519_dalek::SigningKey);
+pub struct SigningKey(Settled);
+
+/// In one place on the heap, as other secrets that live long.
+#[cfg(feature = "alloc")]
+type Settled = alloc::boxed::Box<ed25519_dalek::SigningKey>;
+#[cfg(not(feature = "alloc"))]
+type Settled = ed25519_dalek::SigningKey;
 
 impl SigningKey {
     /// The key pair of a 32-byte seed. The caller wipes its own copy.
@@ -25,7 +32,15 @@ impl SigningKey {
         if bool::from(seed.ct_eq(&[0; 32])) {
             return Err(KeyError::AllZero);
         }
-        Ok(Self(ed25519_dalek::SigningKey::from_bytes(seed)))
+        let key = Self::expand(seed);
+        stack::wipe::<{ stack::DEEP }>();
+        Ok(key)
+    }
+
+    #[inline(never)]
+    #[cfg_attr(not(feature = "alloc"), expect(clippy::useless_conversion, reason = "there is nothing to box with"))]
+    fn expand(seed: &[u8; 32]) -> Self {
+        Self(ed25519_dalek::SigningKey::from_bytes(seed).into())
     }
 
     /// The key pair of a seed, with the public half that came along (as in a `SetIdKey` command).
@@ -74,6 +89,14 @@ impl SigningKey {
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_LEN] {
+        let signature = self.make_signature(message);
+        // Making it expands the seed.
+        stack::wipe::<{ 1 << 13 }>();
+        signature
+    }
+
+    #[inline(never)]
+    fn make_signature(&self, message: &[u8]) -> [u8; SIGNATURE_LEN] {
         self.0.sign(message).to_bytes()
     }
 

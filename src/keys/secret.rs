@@ -4,14 +4,21 @@ use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Defines a 32-byte secret key type.
+/// Where the bytes of a secret are that lives long: in one place on the heap, so that a value that is moved leaves no copy
+/// behind. Without an allocator they are in the value itself.
+#[cfg(feature = "alloc")]
+pub(crate) type Settled = alloc::boxed::Box<[u8; 32]>;
+#[cfg(not(feature = "alloc"))]
+pub(crate) type Settled = [u8; 32];
+
+/// Defines a 32-byte secret key type, and where its bytes are.
 macro_rules! secret_key {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident($place:ty)) => {
         $(#[$doc])*
         ///
         /// 32 bytes, never all zero. Wiped on drop, compared in constant time, never printed.
         #[derive(Clone)]
-        pub struct $name([u8; 32]);
+        pub struct $name($place);
 
         impl $name {
             /// Takes over 32 uniformly random bytes. The caller wipes its own copy.
@@ -20,7 +27,9 @@ macro_rules! secret_key {
             ///
             /// [`KeyError::AllZero`].
             pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeyError> {
-                Self(*bytes).or_all_zero()
+                let mut key = Self(<$place>::default());
+                key.0.copy_from_slice(bytes);
+                key.or_all_zero()
             }
 
             /// Draws a key from a random generator.
@@ -29,8 +38,8 @@ macro_rules! secret_key {
             ///
             /// [`KeyError::AllZero`], which means that the generator is broken.
             pub fn generate_with_rng(rng: &mut (impl CryptoRng + ?Sized)) -> Result<Self, KeyError> {
-                let mut key = Self([0; 32]);
-                rng.fill_bytes(&mut key.0);
+                let mut key = Self(<$place>::default());
+                rng.fill_bytes(key.0.as_mut_slice());
                 key.or_all_zero()
             }
 
@@ -41,13 +50,13 @@ macro_rules! secret_key {
             /// [`KeyError::NoRandomness`] when there is none, [`KeyError::AllZero`] when it is broken.
             #[cfg(feature = "getrandom")]
             pub fn generate() -> Result<Self, KeyError> {
-                let mut key = Self([0; 32]);
-                getrandom::fill(&mut key.0).map_err(|_| KeyError::NoRandomness)?;
+                let mut key = Self(<$place>::default());
+                getrandom::fill(key.0.as_mut_slice()).map_err(|_| KeyError::NoRandomness)?;
                 key.or_all_zero()
             }
 
             fn or_all_zero(self) -> Result<Self, KeyError> {
-                if bool::from(self.0.ct_eq(&[0; 32])) { Err(KeyError::AllZero) } else { Ok(self) }
+                if bool::from(self.0.as_slice().ct_eq(&[0; 32])) { Err(KeyError::AllZero) } else { Ok(self) }
             }
 
             /// The 32 bytes of the secret.
@@ -65,7 +74,7 @@ macro_rules! secret_key {
 
         impl PartialEq for $name {
             fn eq(&self, other: &Self) -> bool {
-                self.0.ct_eq(&other.0).into()
+                self.0.as_slice().ct_eq(other.0.as_slice()).into()
             }
         }
 
@@ -79,7 +88,7 @@ macro_rules! secret_key {
 
         impl Drop for $name {
             fn drop(&mut self) {
-                self.0.zeroize();
+                self.0.as_mut_slice().zeroize();
             }
         }
 
@@ -90,15 +99,15 @@ pub(crate) use secret_key;
 
 secret_key! {
     /// The key that seals and opens the messages of one topic.
-    TopicKey
+    TopicKey([u8; 32])
 }
 secret_key! {
     /// The key of a subtree such as `plant/7/#`, from which the key of every topic that the filter covers is derived.
-    SubtreeKey
+    SubtreeKey([u8; 32])
 }
 secret_key! {
     /// The secret that a whole namespace of topic keys is derived from. It belongs to the key server alone.
-    RootKey
+    RootKey(Settled)
 }
 /// Defines how a secret is computed from others: in place, so that no copy of it stays behind.
 macro_rules! derived {
@@ -124,9 +133,9 @@ impl TopicKey {
 
 secret_key! {
     /// The key that a symmetric client shares with its key server, and under which its commands are sealed.
-    ClientKey
+    ClientKey(Settled)
 }
 secret_key! {
     /// The key that the file of a client's state is sealed with.
-    StorageKey
+    StorageKey(Settled)
 }

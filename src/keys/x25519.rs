@@ -1,4 +1,7 @@
-use super::{KeyError, KeyFingerprint, SigningKey, VerifyingKey, secret::secret_key};
+use super::{
+    KeyError, KeyFingerprint, SigningKey, VerifyingKey,
+    secret::{Settled, secret_key},
+};
 use core::fmt;
 use rand_core::CryptoRng;
 use sha3::{Digest, Sha3_256};
@@ -8,7 +11,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 secret_key! {
     /// The X25519 secret of a key server that manages public-key clients (RFC 7748).
-    C2SecretKey
+    C2SecretKey(Settled)
 }
 
 impl C2SecretKey {
@@ -52,7 +55,15 @@ impl fmt::Debug for C2PublicKey {
 
 /// The key under which the commands for one public-key client are sealed. Both ends compute it.
 #[derive(Clone)]
-pub(crate) struct ControlKey(Zeroizing<[u8; 32]>);
+pub(crate) struct ControlKey(Settled);
+
+impl Drop for ControlKey {
+    fn drop(&mut self) {
+        self.0.as_mut_slice().zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for ControlKey {}
 
 impl ControlKey {
     /// The client's side.
@@ -71,8 +82,9 @@ impl ControlKey {
         if bool::from(shared.ct_eq(&[0; 32])) {
             return Err(KeyError::SmallOrder);
         }
-        let mut key = Self(Zeroizing::new([0; 32]));
-        Sha3_256::new().chain_update(*shared).finalize_into((&mut *key.0).into());
+        let mut key = Self(Settled::default());
+        let bytes: &mut [u8; 32] = &mut key.0;
+        Sha3_256::new().chain_update(*shared).finalize_into(bytes.into());
         Ok(key)
     }
 
