@@ -40,7 +40,7 @@ pub struct Identity {
 }
 
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there may be no allocator to box with")]
+#[cfg_attr(not(feature = "alloc"), expect(clippy::large_enum_variant, reason = "there is no allocator to box with"))]
 pub(crate) enum IdentityKeys {
     Symmetric(ClientKey),
     PublicKey { signing: SigningKey, c2: C2PublicKey, control: ControlKey },
