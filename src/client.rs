@@ -33,6 +33,9 @@ type AnyStore = alloc::boxed::Box<dyn Store + Send + Sync>;
 #[cfg(feature = "alloc")]
 type AnyClock = alloc::boxed::Box<dyn Clock + Send + Sync>;
 
+/// After how many seconds the age of previous keys is stored, so that a restart does not make them younger by more.
+const STORE_AGE_AFTER: u64 = 300;
+
 /// One device or program: its keys, the topic keys that it was given, and what it remembers of messages and commands.
 ///
 /// Written without parameters it is the client for everything with a heap: a key ring that grows, any store, any clock.
@@ -59,13 +62,18 @@ pub struct Client<
     transitions: Option<(Timestamp, Timestamp)>,
     /// Previous keys were erased here and are still in the store; when that was last tried to mend.
     unsaved_since: Option<Timestamp>,
+    /// Seconds by which the previous keys have grown older since that was stored.
+    unsaved_age: u64,
     /// Whether the time was known when it was last asked for.
     knew_time: bool,
 }
 
 impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
-    fn new(state: State<R>, store: S, clock: C) -> Self {
+    fn new(mut state: State<R>, store: S, clock: C) -> Self {
         let transitions = state.transitions();
+        if transitions.is_none() {
+            state.latest = None;
+        }
         let seed = state.identity.hash_seed();
         stack::wipe::<{ stack::DEEP }>();
         Self {
@@ -76,6 +84,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
             derived: R::Derived::default(),
             transitions,
             unsaved_since: None,
+            unsaved_age: 0,
             knew_time: false,
         }
     }
@@ -117,7 +126,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     }
 
     /// The topics and subtrees that the client has a key for, with the time at which a previous key that is still kept
-    /// was replaced.
+    /// was replaced, by the clock as it is now: when the clock is set back, so is that time.
     pub fn topics(&self) -> impl Iterator<Item = (&TopicHash, Option<Timestamp>)> {
         let replaced = |entry: &TopicEntry| entry.previous.as_ref().map(|previous| previous.replaced);
         self.state.topics.iter().map(move |(topic, entry)| (topic, replaced(entry)))
@@ -260,16 +269,53 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         let Some(now) = self.time.now() else {
             return Ok(());
         };
+        self.age_previous_keys(now);
         if self.has_expired_keys(now) {
             self.state.erase_expired(now);
-            self.transitions = self.state.transitions();
+            self.refresh_transitions();
             self.unsaved_since = Some(now);
         }
-        if self.unsaved_since.is_some() {
-            self.unsaved_since = Some(now);
+        if self.unsaved_since.is_some() || self.unsaved_age >= STORE_AGE_AFTER {
+            if self.unsaved_since.is_some() {
+                self.unsaved_since = Some(now);
+            }
+            // If the store fails, it is tried again after as long.
+            self.unsaved_age = 0;
             self.save(&Change::NONE)?;
         }
         Ok(())
+    }
+
+    /// Follows the clock in its one direction. When it was set back, the time at which keys were replaced is set back with
+    /// it, so that their age stays what it was, however often that happens. Not so for a key from more than an hour ahead:
+    /// that one has come to its end.
+    fn age_previous_keys(&mut self, now: Timestamp) {
+        let Some((_, last)) = self.transitions else {
+            return;
+        };
+        let latest = self.state.latest.unwrap_or(last);
+        if now < latest {
+            let back = latest.seconds_since(now);
+            for previous in self.state.topics.values_mut().filter_map(|entry| entry.previous.as_mut()) {
+                if crate::key_ring::is_in_transition(previous.replaced, now) {
+                    previous.replaced = previous.replaced.minus(back);
+                }
+            }
+            self.transitions = self.state.transitions();
+            self.unsaved_age = STORE_AGE_AFTER;
+        } else {
+            self.unsaved_age = self.unsaved_age.saturating_add(now.seconds_since(latest));
+        }
+        self.state.latest = Some(now);
+    }
+
+    /// What follows from a change of the topics' keys.
+    fn refresh_transitions(&mut self) {
+        self.transitions = self.state.transitions();
+        if self.transitions.is_none() {
+            self.state.latest = None;
+            self.unsaved_age = 0;
+        }
     }
 
     /// What is to be done when the client did not know the time and now does.
@@ -291,7 +337,9 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         let Some(now) = self.time.now() else {
             return;
         };
-        if self.has_expired_keys(now) || self.unsaved_since.is_some_and(|tried| tried != now) {
+        self.age_previous_keys(now);
+        let is_due = self.unsaved_age >= STORE_AGE_AFTER || self.unsaved_since.is_some_and(|tried| tried != now);
+        if is_due || self.has_expired_keys(now) {
             // A message is opened whether or not the store works. The keys are gone from memory in any case, and
             // `unsaved_since` has the store tried again.
             let _ = self.erase_expired_keys();
@@ -309,6 +357,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         stack::wipe::<{ stack::DEEP }>();
         saved?;
         self.unsaved_since = None;
+        self.unsaved_age = 0;
         Ok(())
     }
 

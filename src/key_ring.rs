@@ -58,7 +58,7 @@ pub(crate) struct PreviousKey {
 /// How long a previous key opens messages, in seconds.
 const TRANSITION_SECONDS: u64 = 3600;
 
-/// Whether a key that was replaced then still opens messages. A clock that is set back does not prolong its life.
+/// Whether a key that was replaced then still opens messages.
 pub(crate) fn is_in_transition(replaced: Timestamp, now: Timestamp) -> bool {
     now.distance(replaced) <= TRANSITION_SECONDS
 }

@@ -234,6 +234,8 @@ pub(crate) struct State<R: KeyRing> {
     pub(crate) topics: R::Topics,
     pub(crate) peers: R::Peers,
     pub(crate) order: CommandOrder<R::Commands>,
+    /// The latest time seen since a key was replaced whose previous one is still kept.
+    pub(crate) latest: Option<Timestamp>,
 }
 
 /// The newest second of which a command was accepted, and which commands those were.
@@ -314,6 +316,7 @@ impl<R: KeyRing> State<R> {
             topics: R::Topics::default(),
             peers: R::Peers::default(),
             order: CommandOrder::default(),
+            latest: None,
         }
     }
 

@@ -55,6 +55,11 @@ impl Timestamp {
         self.0.abs_diff(other.0)
     }
 
+    /// So many seconds earlier, and 1970 at the earliest.
+    pub(crate) const fn minus(self, seconds: u64) -> Self {
+        Self(self.0.saturating_sub(seconds))
+    }
+
     /// So many seconds later.
     #[must_use]
     pub const fn plus(self, seconds: u64) -> Self {

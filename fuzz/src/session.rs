@@ -158,6 +158,7 @@ impl<R: KeyRing> Session<R> {
                 assert!(!self.store.fails() && self.store.saved() != saved_before);
                 let sent = Parts::split(Mode::Symmetric, message).unwrap().sent;
                 let changed_at = if has_clock { now } else { now.max(Some(sent)) };
+                self.model.age_previous(changed_at.unwrap());
                 self.model.apply(message, &body, changed_at.unwrap());
                 self.model.erase_expired(self.now());
                 if now.is_none() {

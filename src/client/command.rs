@@ -97,9 +97,11 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
             CannotChange::Full(full) => OpenError::Full(full),
         })?;
         self.save(&change).map_err(OpenError::Store)?;
+        // Those that were previous before this; a new one begins at this very time.
+        self.age_previous_keys(changed_at);
         self.state.commit(change);
 
-        self.transitions = self.state.transitions();
+        self.refresh_transitions();
         self.derived.clear();
         self.time.learn(sent);
         self.notice_time();

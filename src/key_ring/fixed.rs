@@ -37,7 +37,8 @@ impl<const TOPICS: usize, const PEERS: usize, const OPENED: usize> FixedKeyRing<
         let peers = 3 + PEERS * (1 + 17 + 34);
         let order = 1 + 1 + 9 + 2 + COMMANDS_PER_SECOND * 17;
         let enrolment = 1 + 9;
-        frame + identity + options + ages + topics + peers + order + enrolment
+        let latest = 1 + 9;
+        frame + identity + options + ages + topics + peers + order + enrolment + latest
     };
 }
 

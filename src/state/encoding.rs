@@ -18,6 +18,7 @@
 //! | 5 | `[[client id (16), Ed25519 public key (32)], …]` |
 //! | 6 | `[newest command (Unix s), [V (16), …]]` or null |
 //! | 7 | the mark of the keys that the client was enrolled with (bytes, 8), or null if that is not known |
+//! | 8 | the latest time seen while there is a previous key (Unix s), or null |
 
 use super::{Change, Effect, Enrolment, Identity, IdentityKeys, Options, Repeated, State, StateError};
 use crate::{
@@ -36,7 +37,8 @@ const VERSION: u8 = 2;
 /// Versions that are read and no longer written.
 const OLDEST_VERSION: u8 = 1;
 const CHECKSUM_LEN: usize = 32;
-const ENTRIES: u64 = 8;
+const ENTRIES: u64 = 9;
+const ENTRIES_OF_VERSION_1: u64 = 7;
 
 /// Passes an encoding on to a store, and hashes it on the way.
 struct Summing<'a, 's> {
@@ -152,6 +154,12 @@ fn encode_body<R: KeyRing>(state: &State<R>, change: &Change, e: &mut E<'_, '_>)
         Enrolment::UNKNOWN => e.null()?,
         known => e.bytes(known.as_bytes())?,
     };
+
+    e.u8(8)?;
+    match state.latest {
+        Some(latest) => e.u64(latest.as_unix())?,
+        None => e.null()?,
+    };
     Ok(())
 }
 
@@ -223,7 +231,7 @@ pub(crate) fn decode<R: KeyRing>(bytes: &[u8]) -> Result<State<R>, StateError> {
 }
 
 fn decode_body<R: KeyRing>(version: u8, d: &mut Decoder<'_>) -> Result<State<R>, Refused> {
-    expect(d.map()? == Some(if version == VERSION { ENTRIES } else { ENTRIES - 1 }))?;
+    expect(d.map()? == Some(if version == VERSION { ENTRIES } else { ENTRIES_OF_VERSION_1 }))?;
 
     expect(d.u8()? == 0)?;
     let id = ClientId::from_bytes(*array(d)?);
@@ -305,6 +313,12 @@ fn decode_body<R: KeyRing>(version: u8, d: &mut Decoder<'_>) -> Result<State<R>,
         } else {
             state.enrolled = Enrolment::from_bytes(*array(d)?);
             expect(state.enrolled != Enrolment::UNKNOWN)?;
+        }
+        expect(d.u8()? == 8)?;
+        if d.datatype()? == minicbor::data::Type::Null {
+            d.null()?;
+        } else {
+            state.latest = Some(Timestamp::from_unix(d.u64()?));
         }
     }
     Ok(state)

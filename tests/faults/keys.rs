@@ -155,3 +155,68 @@ fn f6_a_hard_rotation_below_a_subtree_never_falls_back_to_the_wider_circle() {
     let late = member.client.seal(TOPIC, b"6.0 bar").unwrap();
     assert_eq!(device.open(TOPIC, &late), refused(Refusal::NotAuthentic));
 }
+
+const HOUR: u64 = 3600;
+
+/// A device in a transition that began at a time, and what opens under the previous key.
+fn in_transition() -> Device {
+    Device::symmetric("pump").knowing(TOPIC, &topic_key("old")).knowing(TOPIC, &topic_key("new"))
+}
+
+fn opens_under_previous_key(device: &mut Device, n: u64) -> bool {
+    let sender = Device::symmetric("sender").knowing(TOPIC, &topic_key("old"));
+    sender.clock.set(device.clock.seconds());
+    let sealed = sender.client.seal(TOPIC, &n.to_le_bytes()).unwrap();
+    device.open(TOPIC, &sealed).is_ok_and(|message| message.previous_key)
+}
+
+#[test]
+fn f4_a_clock_that_is_set_back_in_steps_does_not_prolong_the_life_of_a_previous_key() {
+    for restarts in [false, true] {
+        for (forward, back) in [(100, 100), (1000, 900), (1200, 2400), (300, 1), (3000, 3000)] {
+            let mut device = in_transition();
+            let mut passed = 0;
+            while passed + forward <= HOUR {
+                device.clock.advance(forward);
+                passed += forward;
+                assert!(opens_under_previous_key(&mut device, passed), "{forward}, {back}, {passed}");
+                if restarts {
+                    device = device.restart();
+                }
+                device.clock.set(device.clock.seconds() - back);
+                assert!(opens_under_previous_key(&mut device, passed + 1), "{forward}, {back}, {passed}");
+            }
+            device.clock.advance(forward);
+            // What was not stored when the client was restarted is five minutes each time at most.
+            let is_over = !opens_under_previous_key(&mut device, passed + 2);
+            assert!(is_over || (restarts && forward < 300), "{forward}, {back}, {passed}");
+            assert_eq!(device.client.topics().any(|(_, replaced)| replaced.is_some()), !is_over, "erased");
+        }
+    }
+}
+
+#[test]
+fn f4_a_clock_set_back_to_more_than_an_hour_before_a_change_ends_the_previous_key() {
+    let mut device = in_transition();
+    device.clock.set(NOW - HOUR - 1);
+    assert!(!opens_under_previous_key(&mut device, 0));
+    assert!(device.client.topics().all(|(_, replaced)| replaced.is_none()));
+}
+
+#[test]
+fn f4_a_device_that_is_restarted_while_its_clock_is_set_back_gains_five_minutes_at_most() {
+    let mut device = in_transition();
+    let mut rounds = 0;
+    while opens_under_previous_key(&mut device, rounds) {
+        rounds += 1;
+        assert!(rounds < 100, "a previous key lives for ever");
+        // Ten minutes of messages, one a minute.
+        for _ in 0..10 {
+            device.clock.advance(60);
+            opens_under_previous_key(&mut device, rounds);
+        }
+        device = device.restart();
+        device.clock.set(device.clock.seconds() - 600);
+    }
+    assert!((6..=13).contains(&rounds), "{rounds}");
+}

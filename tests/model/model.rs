@@ -1,19 +1,21 @@
 //! What a client must do, written from section 5 of the protocol page and to be checked against it by eye.
 
+mod previous;
+
 use crate::{
     cast,
     command::{Command, decode},
-    wire::siv_open,
-    wire::{Key, Name, Tag, control_topic, derive_topic_key, filter_matches, seal, seal_signed, short_hash, sign},
+    wire::{
+        Key, Name, Tag, control_topic, derive_topic_key, filter_matches, seal, seal_signed, short_hash, sign, siv_open,
+    },
 };
 use e4::{
     AppliedCommand, ClientId, ClockReading, CommandError, Full, MaxAge, NameError, OpenError, Options, Refusal,
     Repeated, SealError, SetMaxAgeError, StoreError, Timestamp, TopicHash,
 };
+use previous::TRANSITION;
 use std::{cmp::Reverse, collections::BTreeMap};
 
-/// How long a previous key opens messages, in seconds, whichever way the clock went.
-const TRANSITION: u64 = 3600;
 /// What a store that does not work answers.
 pub(crate) const STORE_FAILS: StoreError = StoreError::Other("the disk is full");
 
@@ -27,6 +29,8 @@ pub(crate) struct State {
     pub(crate) peers: BTreeMap<Name, Key>,
     /// The newest second of which a command was accepted, and the commands accepted of it.
     pub(crate) newest: Option<(u64, Vec<Tag>)>,
+    /// The latest time seen while there is a previous key.
+    pub(crate) latest: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -69,6 +73,8 @@ pub(crate) struct Model {
     learned: Option<(u64, u64)>,
     /// The store still holds keys that were erased; when it was last told to save.
     save_tried: Option<u64>,
+    /// By how much previous keys have grown older since the last save.
+    unsaved_age: u64,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -96,21 +102,14 @@ pub(crate) enum Outcome {
 impl Model {
     pub(crate) fn new(state: State, room: Room) -> Self {
         let saved = state.clone();
-        Self {
-            state,
-            saved,
-            room,
-            opened: Vec::new(),
-            floor: None,
-            asked: None,
-            knew_time: false,
-            learned: None,
-            save_tried: None,
-        }
+        let (opened, floor, asked, knew_time) = (Vec::new(), None, None, false);
+        let (learned, save_tried, unsaved_age) = (None, None, 0);
+        Self { state, saved, room, opened, floor, asked, knew_time, learned, save_tried, unsaved_age }
     }
 
     pub(crate) fn restart(&mut self, at: Moment) {
         *self = Self::new(self.saved.clone(), self.room);
+        self.forget_time_without_previous_keys();
         self.erase_in_passing(at);
     }
 
@@ -313,6 +312,9 @@ impl Model {
             _ if is_full => Err(OpenError::Full(Full::Commands)),
             applied => applied.and_then(|applied| self.save(at).map(|()| applied).map_err(OpenError::Store)),
         };
+        if applied.is_ok() {
+            self.age_those_before(&before, time_of_change);
+        }
         match (&applied, at.clock) {
             (Err(_), _) => self.state = before,
             (Ok(_), ClockReading::Uptime(uptime)) => self.learned = Some((time_of_change, uptime)),
@@ -432,51 +434,6 @@ impl Model {
             return Ok(());
         }
         self.save(at).inspect_err(|_| self.state = before)
-    }
-
-    // Expired keys, and the store.
-
-    /// Erases every previous key that has expired, and stores that.
-    pub(crate) fn erase_expired(&mut self, at: Moment) -> Result<(), StoreError> {
-        let Some(now) = self.now(at.clock) else {
-            return Ok(());
-        };
-        if self.has_expired_keys(now) {
-            for entry in self.state.topics.values_mut() {
-                entry.previous = entry.previous.filter(|(_, replaced)| now.abs_diff(*replaced) <= TRANSITION);
-            }
-            self.save_tried = Some(now);
-        }
-        if self.save_tried.is_some() {
-            self.save_tried = Some(now);
-            self.save(at)?;
-        }
-        Ok(())
-    }
-
-    /// The same at the occasion of something else, which a store that fails does not hinder; it is tried again, once
-    /// a second.
-    fn erase_in_passing(&mut self, at: Moment) {
-        let Some(now) = self.now(at.clock) else {
-            return;
-        };
-        if self.has_expired_keys(now) || self.save_tried.is_some_and(|tried| tried != now) {
-            let _ = self.erase_expired(at);
-        }
-    }
-
-    fn has_expired_keys(&self, now: u64) -> bool {
-        let previous = |entry: &Entry| entry.previous;
-        self.state.topics.values().filter_map(previous).any(|(_, replaced)| now.abs_diff(replaced) > TRANSITION)
-    }
-
-    fn save(&mut self, at: Moment) -> Result<(), StoreError> {
-        if !at.store_works {
-            return Err(STORE_FAILS);
-        }
-        self.saved = self.state.clone();
-        self.save_tried = None;
-        Ok(())
     }
 }
 

@@ -353,6 +353,7 @@ fn start_of<R: KeyRing>(mode: Mode, start: &Start) -> (State, ClientBuilder<R>) 
         topics: BTreeMap::new(),
         peers: BTreeMap::new(),
         newest: None,
+        latest: None,
     };
     let mut builder = ClientBuilder::new(identity).options(start.options);
     let topic_key = |n| TopicKey::from_bytes(&cast::key(n)).unwrap();

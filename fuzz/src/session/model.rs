@@ -60,6 +60,8 @@ pub struct Model {
     pub command_key: Key,
     /// `V` of the commands of the newest second.
     same_second: Vec<[u8; 16]>,
+    /// The latest time seen while there is a previous key.
+    latest: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -83,6 +85,7 @@ impl Model {
             public: [0; 32],
             command_key: CLIENT_KEY,
             same_second: Vec::new(),
+            latest: None,
         };
         model.agree();
         model
@@ -100,8 +103,31 @@ impl Model {
         let Some(now) = now else {
             return;
         };
+        self.age_previous(now);
         for topic in self.topics.values_mut() {
             topic.previous = topic.previous.filter(|(_, replaced)| reference::is_in_transition(*replaced, now));
+        }
+        self.forget_time_without_previous();
+    }
+
+    /// A clock that is set back makes no previous key younger.
+    pub fn age_previous(&mut self, now: u64) {
+        let Some(last) = self.topics.values().filter_map(|topic| topic.previous).map(|(_, replaced)| replaced).max()
+        else {
+            return;
+        };
+        let back = self.latest.unwrap_or(last).saturating_sub(now);
+        for (_, replaced) in self.topics.values_mut().filter_map(|topic| topic.previous.as_mut()) {
+            if reference::is_in_transition(*replaced, now) {
+                *replaced = replaced.saturating_sub(back);
+            }
+        }
+        self.latest = Some(now);
+    }
+
+    fn forget_time_without_previous(&mut self) {
+        if self.topics.values().all(|topic| topic.previous.is_none()) {
+            self.latest = None;
         }
     }
 
