@@ -16,7 +16,7 @@ use core::fmt;
 ///
 /// A transport acknowledges what met a [final](Self::is_final) error, or it would be delivered again for ever. After any
 /// other error it disconnects without acknowledging, has the disk mended, and connects again before it opens anything else: a command that it left out would be too old once a later one is accepted. The one exception is a
-/// command that makes room: see [`Client::may_overtake`].
+/// command that makes room: see [`Client::may_overtake`](crate::Client::may_overtake).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenError {
