@@ -169,7 +169,7 @@ impl<R: KeyRing> ClientBuilder<R> {
     /// # Errors
     ///
     /// [`CreateError::Exists`] when the store holds a state, which is left alone; [`CreateError::TimeUnknown`] when nobody
-    /// says what was before now; [`CreateError::Store`].
+    /// says what was before now; [`CreateError::NotATime`]; [`CreateError::Store`].
     pub fn create_with<S: Store, C: Clock>(mut self, mut store: S, clock: C) -> Result<Client<R, S, C>, CreateError> {
         match store.load(&mut |_| {}) {
             Err(StoreError::Empty) => {}
@@ -177,12 +177,17 @@ impl<R: KeyRing> ClientBuilder<R> {
             Err(error) => return Err(CreateError::Store(error)),
         }
         if !self.first_start && self.state.order.newest.is_none() {
-            let ClockReading::Time(now) = clock.read() else {
-                return Err(CreateError::TimeUnknown);
-            };
-            self.state.order.newest = Some(now);
+            self.refuse_commands_before_now(&clock)?;
         }
         Self::store_new(self.state, store, clock)
+    }
+
+    fn refuse_commands_before_now(&mut self, clock: &impl Clock) -> Result<(), CreateError> {
+        let ClockReading::Time(now) = clock.read() else {
+            return Err(CreateError::TimeUnknown);
+        };
+        self.state.order.newest = Some(now);
+        Ok(())
     }
 
     /// Enrols a client anew that the store holds: it gets the keys of this builder, in this builder's mode, and loses all
@@ -201,13 +206,19 @@ impl<R: KeyRing> ClientBuilder<R> {
     ) -> Result<Client<R, S, C>, CreateError> {
         let old = read_state::<R>(&mut store)?;
         self.is_of(old.identity.id())?;
-        if self.state.order.newest <= old.order.newest {
+        if old.order.newest.is_some_and(|newest| !newest.is_plausible()) {
+            // An earlier release took a command with a time that is none: nothing could ever follow that.
+            self.refuse_commands_before_now(&clock)?;
+        } else if self.state.order.newest <= old.order.newest {
             self.state.order = old.order;
         }
         Self::store_new(self.state, store, clock)
     }
 
     fn store_new<S: Store, C: Clock>(state: State<R>, store: S, clock: C) -> Result<Client<R, S, C>, CreateError> {
+        if state.order.newest.is_some_and(|newest| !newest.is_plausible()) {
+            return Err(CreateError::NotATime);
+        }
         let mut client = Client::new(state, store, clock);
         client.save(&Change::NONE).map_err(CreateError::Store)?;
         Ok(client)
@@ -406,6 +417,8 @@ pub enum CreateError {
     OtherC2Key,
     /// The device has no clock, and nobody says whether commands were sent for this client key before now.
     TimeUnknown,
+    /// Commands are to be refused until a time that is [`Timestamp::LIMIT`] or more: none would ever be taken.
+    NotATime,
     /// What the store holds is not a state that this client can take up.
     State(StateError),
 }
@@ -433,6 +446,9 @@ impl fmt::Display for CreateError {
             ),
             Self::TimeUnknown => f.write_str(
                 "without a clock it is not known which commands are old: say that this is the first start if the client key is new, or say until when commands are refused",
+            ),
+            Self::NotATime => f.write_str(
+                "the clock or the given time shows the year 2242 or later, and no command would ever be taken: check that it is in seconds",
             ),
             Self::ControlTopic => {
                 f.write_str("this is the client's own control topic, which takes commands only and has no topic key")

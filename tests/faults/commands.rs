@@ -5,7 +5,10 @@ use crate::{
     common::{Device, NOW, Party, TestClock, TestStore, seal_raw, set_topic_key, topic_hash, topic_key},
     refused,
 };
-use e4::{Command, CommandError, FixedKeyRing, MaxAge, Refusal, Timestamp, controller::Lane};
+use e4::{
+    ClientBuilder, Command, CommandError, CreateError, FixedKeyRing, GrowableKeyRing, MaxAge, Refusal, Timestamp,
+    controller::Lane,
+};
 
 const WEEK: u64 = 7 * 24 * 3600;
 
@@ -63,6 +66,19 @@ fn f2_a_time_that_is_none_in_seconds_is_refused_for_its_content_and_teaches_noth
         }
         // The last second that is a time.
         device.command_at(limit - 1, &Command::ResetTopics).unwrap();
+    }
+}
+
+/// A clock in milliseconds, or a mark of another program: the new client would take no command, ever.
+#[test]
+fn f2_no_client_is_made_that_refuses_every_command_for_ever() {
+    let builder = || ClientBuilder::<GrowableKeyRing>::new(Party::symmetric("pump").identity);
+    for time in [1 << 33, NOW * 1000, u64::MAX] {
+        let made = builder().create_with(TestStore::memory(), TestClock::time(time));
+        assert_eq!(made.err(), Some(CreateError::NotATime), "{time}");
+        let until = builder().refuse_commands_until(Timestamp::from_unix(time - 1));
+        let made = until.create_with(TestStore::memory(), TestClock::time(NOW));
+        assert_eq!(made.err(), Some(CreateError::NotATime), "{time}");
     }
 }
 
