@@ -23,7 +23,7 @@ pub struct Settings {
     pub answer_within: Duration,
     /// How long to listen for messages, once a subscription is granted. 2 s by default.
     pub listen: Duration,
-    /// How long the whole look may take. 30 s by default. A look that needs longer is [incomplete](Report::incomplete).
+    /// How long the whole look may take. 30 s by default. A look that needs longer is [incomplete](crate::Report::incomplete).
     pub budget: Duration,
 }
 
