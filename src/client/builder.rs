@@ -164,7 +164,8 @@ impl<R: KeyRing> ClientBuilder<R> {
     /// Makes the client from a store and a clock of any type, and stores its state.
     ///
     /// Unless the builder says that this is the [`first_start`](Self::first_start), commands that were sent before now are
-    /// refused: the state of this client may have been lost, and with it the memory of the commands that it took.
+    /// refused: the state of this client may have been lost, and with it the memory of the commands that it took. Now is what
+    /// the clock says: one that is ahead of the key server's has the first commands refused until that has caught up.
     ///
     /// # Errors
     ///

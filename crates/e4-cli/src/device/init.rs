@@ -17,7 +17,8 @@ use std::{collections::HashSet, str::FromStr};
 /// Create the state file of a device
 ///
 /// A device has a name and a client key that it shares with its key server (symmetric mode), or a key pair of its own
-/// and the public key of its key server (public-key mode). Most devices get everything else from their key server.
+/// and the public key of its key server (public-key mode). Most devices get everything else from their key server, by
+/// commands that are sent from now on: older ones are refused, since the device may be an old one that lost its state.
 #[derive(clap::Args)]
 #[command(
     group(ArgGroup::new("identity").args(["key_file", "signing_key_file"]).required(true)),
