@@ -51,6 +51,18 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         message: &[u8],
         buffer: &'b mut [u8; MAX_LEN],
     ) -> Result<(Header, &'b [u8]), Refusal> {
+        let decrypted = self.decrypt_on_stack(message, buffer);
+        // The client key was at work.
+        stack::wipe::<{ stack::DEEP }>();
+        decrypted
+    }
+
+    #[inline(never)]
+    fn decrypt_on_stack<'b>(
+        &self,
+        message: &[u8],
+        buffer: &'b mut [u8; MAX_LEN],
+    ) -> Result<(Header, &'b [u8]), Refusal> {
         // A command looks like a symmetric message in both modes.
         let header = Header::read(Mode::Symmetric, message)?;
         let sealed = Mode::Symmetric.body(message).unwrap_or_default();
@@ -64,7 +76,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     /// Opens, checks, stores and applies a command (protocol page, section 6).
     pub(super) fn open_command(&mut self, message: &[u8]) -> Result<AppliedCommand, OpenError> {
         let opened = self.follow(message);
-        // The client key was at work, and perhaps a new one.
+        // There may have been a new client key in it.
         stack::wipe::<{ stack::DEEP }>();
         opened
     }
