@@ -250,7 +250,9 @@ impl Case {
                 assert!(parts.is_some_and(|parts| parts.sent >= 1 << 33));
             }
             (
-                Err(OpenError::Refused(Refusal::Command(CommandError::WrongMode | CommandError::ControlTopic | CommandError::SharedKey))),
+                Err(OpenError::Refused(Refusal::Command(
+                    CommandError::WrongMode | CommandError::ControlTopic | CommandError::SharedKey,
+                ))),
                 Some(body),
             ) => {
                 Command::decode(&body).unwrap();

@@ -185,7 +185,9 @@ impl<R: KeyRing> Session<R> {
         match self.client.erase_expired_keys() {
             Ok(()) if now.is_some() => {
                 self.compare();
-                let of = |model: &Model| model.topics.values().map(|topic| topic.previous).collect::<Vec<_>>();
+                // Not so the time of the change, which is set back with the clock and stored now and then.
+                let key = |topic: &super::model::TopicKeys| topic.previous.map(|(key, _)| key);
+                let of = |model: &Model| model.topics.values().map(key).collect::<Vec<_>>();
                 assert_eq!(of(&self.model), of(&self.saved.1), "what is erased is erased in the store");
             }
             Ok(()) => {}
