@@ -9,7 +9,8 @@
 #   login         user name and password, parted by a space, if there is nothing without
 #
 # The script that sources this sets `install` to something if what is missing may be installed, and calls `broker_stop`
-# after each. BROKER_TOOLS is a folder where what does not come from apt is kept and looked for; with `install` and without
+# after each; it sets `named` to something if its clients would rather give a user name where sessions depend on it.
+# BROKER_TOOLS is a folder where what does not come from apt is kept and looked for; with `install` and without
 # it, that goes to a temporary folder.
 
 # Seconds: to start, to install. A broker ends by itself after LIFE, whatever becomes of the script.
@@ -112,7 +113,7 @@ as_root() {
 }
 
 # A package of Debian, unless the file is there. The package would start a service: nothing may, while it is put in place.
-apt() { # FILE PACKAGE
+apt() { # FILE PACKAGE [WHAT-GOES-WITH-IT...]
     if [ ! -e "$1" ] && [ -n "$install" ] && command -v apt-get >/dev/null; then
         local policy=/usr/sbin/policy-rc.d made=""
         if [ ! -e $policy ] && printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null; then
@@ -121,7 +122,7 @@ apt() { # FILE PACKAGE
         fi
         as_root timeout $INSTALL apt-get update -qq
         as_root env DEBIAN_FRONTEND=noninteractive timeout $INSTALL \
-            apt-get install -y -qq --no-install-recommends "$2" >"$work/install" 2>&1 || tail "$work/install"
+            apt-get install -y -qq --no-install-recommends "${@:2}" >"$work/install" 2>&1 || tail "$work/install"
         [ -z "$made" ] || as_root rm -f $policy
     fi
     if [ ! -e "$1" ]; then
@@ -259,8 +260,11 @@ CONF
 }
 
 broker_activemq() {
-    apt /usr/share/activemq/bin/activemq.jar activemq || return 1
+    # Without the second package, which none of its dependencies is, it takes connections and never answers.
+    apt /usr/share/java/mqtt-client.jar libmqtt-client-java && apt /usr/share/activemq/bin/activemq.jar activemq || return 1
     fresh activemq
+    mkdir "$folder/lib"
+    ln -s /usr/share/java/mqtt-client.jar /usr/share/java/hawtdispatch*.jar "$folder/lib"
     free_port; port_311=$port
     cat >"$folder/activemq.xml" <<CONF
 <beans xmlns="http://www.springframework.org/schema/beans" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
@@ -314,9 +318,15 @@ CODE
 # ---- Brokers of PyPI
 
 broker_amqtt() {
+    local anonymous=true
     pip_package python3 amqtt || return 1
     free_port; port_311=$port
-    # The defaults of its own default_broker.yaml but for where it listens.
+    # The defaults of its own default_broker.yaml but for where it listens. Where no user name is needed it keeps no sessions,
+    # whether or not there is one (findings/amqtt-anonymous-sessions.sh).
+    if [ -n "${named:-}" ]; then
+        anonymous=false
+        login="anyone secret"
+    fi
     cat >"$work/amqtt.yaml" <<CONF
 listeners:
   default:
@@ -324,26 +334,26 @@ listeners:
     bind: 127.0.0.1:$port
 plugins:
   amqtt.plugins.authentication.AnonymousAuthPlugin:
-    allow_anonymous: true
+    allow_anonymous: $anonymous
   amqtt.plugins.sys.broker.BrokerSysPlugin:
     sys_interval: 20
 CONF
     run "$python" -c 'from amqtt.scripts.broker_script import main; main()' -c "$work/amqtt.yaml"
 }
 
-# The older name of amqtt, not made for Python 3.10 and later.
+# The older name of amqtt. From Python 3.9 on it takes connections and never answers.
 broker_hbmqtt() {
     local old candidate
-    for candidate in python3.9 python3.8 python3.7 "$HOME"/.pyenv/versions/3.[789].*/bin/python; do
+    for candidate in python3.8 python3.7 "$HOME"/.pyenv/versions/3.[78].*/bin/python; do
         command -v "$candidate" >/dev/null && "$candidate" -c '' 2>/dev/null && old=$candidate && break
     done
     if [ -z "${old:-}" ] && [ ! -x "$tools/hbmqtt/bin/python" ]; then
-        absent="it needs Python 3.7 to 3.9"
+        absent="it needs Python 3.7 or 3.8"
         return 1
     fi
     pip_package "${old:-$tools/hbmqtt/bin/python}" hbmqtt 'websockets<9' || return 1
     free_port; port_311=$port
-    # The defaults of its own default_broker.yaml but for where it listens.
+    # Its own default_broker.yaml, in which no plugin checks topics, has it deny all subscriptions.
     cat >"$work/hbmqtt.yaml" <<CONF
 listeners:
   default:
@@ -355,7 +365,8 @@ auth:
 plugins:
   - auth_anonymous
 topic-check:
-  enabled: False
+  enabled: True
+  plugins: [topic_taboo]
 CONF
     run "$python" -m scripts.broker_script -c "$work/hbmqtt.yaml"
 }
