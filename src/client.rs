@@ -21,7 +21,7 @@ use crate::{
     names::{ClientId, ControlTopic, TopicHash},
     replay::ReplayWindow,
     stack,
-    state::{Change, IdentityKeys, Options, State, encode},
+    state::{Change, IdentityKeys, Options, Repeated, State, encode},
     store::{Encode, Sink, Snapshot, Store, StoreError},
     time::{Clock, Timekeeper, Timestamp},
     topic::Topic,
@@ -66,6 +66,8 @@ pub struct Client<
     unsaved_age: u64,
     /// Whether the time was known when it was last asked for.
     knew_time: bool,
+    /// Goes before the stored option for as long as this client lives.
+    repeated_for_now: Option<Repeated>,
 }
 
 impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
@@ -86,6 +88,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
             unsaved_since: None,
             unsaved_age: 0,
             knew_time: false,
+            repeated_for_now: None,
         }
     }
 
@@ -180,6 +183,16 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     pub fn set_options(&mut self, options: Options) -> Result<(), StoreError> {
         let old = core::mem::replace(&mut self.state.options, options);
         self.save(&Change::NONE).inspect_err(|_| self.state.options = old)
+    }
+
+    /// Sets what becomes of messages that were opened before for as long as this client lives, whatever
+    /// [`Options::repeated`] says, and stores nothing: for the wishes of one run of a program.
+    pub fn set_repeated_for_now(&mut self, repeated: Repeated) {
+        self.repeated_for_now = Some(repeated);
+    }
+
+    fn repeated(&self) -> Repeated {
+        self.repeated_for_now.unwrap_or(self.state.options.repeated)
     }
 
     /// The rules on the age of messages that hold, by filter.

@@ -168,7 +168,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
             let seen = self.replay.seen(header.sent, topic.hash(), header.signer.as_ref(), header.tag);
             match self.replay.deliver(seen) {
                 Delivery::First => {}
-                Delivery::Repeated if self.state.options.repeated == Repeated::Report => repeated = true,
+                Delivery::Repeated if self.repeated() == Repeated::Report => repeated = true,
                 delivery => {
                     buffers.wipe(mode);
                     let repeated = delivery == Delivery::Repeated;

@@ -5,7 +5,7 @@ use crate::{
     common::{Device, NOW, Party, TestClock, TestStore, set_topic_key, topic_key},
     refused,
 };
-use e4::{Command, FixedKeyRing, Refusal, Timestamp};
+use e4::{Command, FixedKeyRing, Refusal, Repeated, Timestamp};
 
 fn sealed_at(sent: u64, payload: &[u8]) -> Vec<u8> {
     let sender = Device::symmetric("sender").knowing(TOPIC, &topic_key("topic"));
@@ -59,4 +59,19 @@ fn f14_messages_from_before_the_time_was_known_do_not_keep_the_memory_full() {
         device.open(TOPIC, &message).unwrap();
         assert_eq!(device.open(TOPIC, &message), refused(Refusal::Repeated));
     }
+}
+
+#[test]
+fn f19_to_report_what_was_opened_before_may_hold_for_now_and_is_never_stored() {
+    let mut device = Device::symmetric("pump").knowing(TOPIC, &topic_key("topic"));
+    let message = sealed_at(NOW, b"ON");
+    let before = device.store.saved();
+    device.client.set_repeated_for_now(Repeated::Report);
+    assert!(!device.open(TOPIC, &message).unwrap().repeated);
+    assert!(device.open(TOPIC, &message).unwrap().repeated);
+    assert_eq!(device.store.saved(), before, "nothing is stored at once");
+    device.command(&Command::RemoveTopic(e4::TopicHash::from_bytes([1; 16]))).unwrap();
+    let mut device = device.restart();
+    device.open(TOPIC, &message).unwrap();
+    assert_eq!(device.open(TOPIC, &message), refused(Refusal::Repeated), "nor with a command");
 }
