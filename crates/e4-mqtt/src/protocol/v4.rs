@@ -45,10 +45,19 @@ fn taken(result: PublishResult) -> Result<Taken, NotTaken> {
     }
 }
 
-/// A subscription that is made again would bring what is retained again.
+/// A subscription that is made again would bring what is retained again. But there are brokers that do not answer an
+/// UNSUBSCRIBE.
 fn ask(requests: &Requests, granted: &str) -> Answer<()> {
+    const WITHIN: Duration = Duration::from_secs(1);
     // Nobody has subscribed to this.
-    requests.unsubscribe(&format!("{granted}/nothing"))
+    let unsubscribed = requests.unsubscribe(&format!("{granted}/nothing"));
+    let (requests, granted) = (requests.clone(), granted.to_owned());
+    Box::pin(async move {
+        match tokio::time::timeout(WITHIN, unsubscribed).await {
+            Ok(answer) => answer,
+            Err(_) => requests.subscribe(&granted, QoS::AtLeastOnce).await.map(drop),
+        }
+    })
 }
 
 fn pub_ack(packet_id: u16) -> PubAck {
