@@ -1,4 +1,4 @@
-//! Connecting to a broker: the arguments, spelled as those of mosquitto's tools, and the first connection.
+//! Brokers: the arguments that say which and how, spelled as those of mosquitto's tools, and what happens on a connection.
 
 mod not_connected;
 
@@ -10,15 +10,12 @@ use crate::{
 };
 use anyhow::{Context, anyhow, ensure};
 use clap::{ArgAction, ValueEnum, builder::Resettable};
-use e4::{Client, TopicFilter};
-use e4_mqtt::{Builder, Connection, Event, Events, MqttOptions, QoS, rumqttc_v4, rumqttc_v5};
+use e4::{Client, Topic, TopicFilter};
+use e4_mqtt::{Builder, Cause, Connection, Event, MqttOptions, QoS, rumqttc_v4, rumqttc_v5};
 use mqtt_advice::TlsSettings;
 use std::{path::PathBuf, sync::OnceLock, time::Duration};
-use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
-/// How long the broker has to take the first connection. The network has less: 5 s.
-const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 /// How long the broker has to take over what was sent, at the end.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The longest packet that MQTT has, in bytes: here it is the broker's limit that counts.
@@ -73,16 +70,16 @@ pub(crate) struct BrokerArgs {
     mqtt_id: Option<String>,
     #[arg(skip)]
     tls_settings: OnceLock<TlsSettings>,
-    /// The version of MQTT
-    #[arg(short = 'V', long, value_enum, default_value_t = Version::V5)]
-    mqtt_version: Version,
+    /// The version of MQTT. Unless given it is 5, and 3.1.1 with brokers that do not speak 5
+    #[arg(short = 'V', long, value_enum)]
+    mqtt_version: Option<Version>,
     /// Print help
     #[arg(long, action = ArgAction::Help, help_heading = Resettable::Reset)]
     help: Option<bool>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Version {
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Version {
     /// MQTT 3.1.1
     #[value(name = "311", alias = "mqttv311")]
     V311,
@@ -94,14 +91,14 @@ enum Version {
 impl BrokerArgs {
     /// A connection to be made for a device. It has one session, whatever it is used for: its state is locked, so that only
     /// one program uses it at a time.
-    pub(crate) fn builder(&self, device: Client) -> anyhow::Result<Builder> {
+    pub(crate) fn builder(&self, device: Client, version: Version) -> anyhow::Result<Builder> {
         let id = self.mqtt_id.clone().unwrap_or_else(|| format!("e4-{}", device.id()));
         ensure!(!id.is_empty(), "the MQTT client id is empty: leave out -i, or give one");
-        let options = self.options(id)?;
+        let options = self.options(id, version)?;
         Ok(Connection::builder(options, device).max_packet(LONGEST_PACKET))
     }
 
-    fn options(&self, id: String) -> anyhow::Result<MqttOptions> {
+    fn options(&self, id: String, version: Version) -> anyhow::Result<MqttOptions> {
         let (broker, tls, password) = ((self.host()?, self.port()), self.tls()?, self.password()?);
         macro_rules! options {
             ($rumqttc:ident) => {{
@@ -123,10 +120,20 @@ impl BrokerArgs {
                 Ok(options.into())
             }};
         }
-        match self.mqtt_version {
+        match version {
             Version::V311 => options!(rumqttc_v4),
             Version::V5 => options!(rumqttc_v5),
         }
+    }
+
+    /// The version of MQTT to speak, to a broker that has refused version 5 or not.
+    pub(crate) fn version(&self, not_5: bool) -> Version {
+        self.mqtt_version.unwrap_or(if not_5 { Version::V311 } else { Version::V5 })
+    }
+
+    /// Whether no version was asked for.
+    pub(crate) fn may_change_version(&self) -> bool {
+        self.mqtt_version.is_none()
     }
 
     fn uses_tls(&self) -> bool {
@@ -149,8 +156,8 @@ impl BrokerArgs {
     }
 
     /// Why the broker was not reached: what can be found out about that, or else the reason that the MQTT library gives.
-    pub(crate) async fn not_connected(&self, reason: &str) -> anyhow::Error {
-        let version = match self.mqtt_version {
+    pub(crate) async fn not_connected(&self, version: Version, reason: &str) -> anyhow::Error {
+        let version = match version {
             Version::V311 => mqtt_advice::Version::V3_1_1,
             Version::V5 => mqtt_advice::Version::V5,
         };
@@ -211,11 +218,29 @@ impl PlaintextArgs {
     pub(crate) fn apply(&self, builder: Builder) -> Builder {
         self.plaintext_topic.iter().fold(builder, Builder::clear)
     }
+
+    /// Whether a topic passes in the clear.
+    pub(crate) fn covers(&self, topic: &Topic<'_>) -> bool {
+        self.plaintext_topic.iter().any(|filter| filter.matches(topic))
+    }
 }
 
-/// For clap: a topic filter.
-pub(crate) fn filter(text: &str) -> Result<TopicFilter<'static>, e4::NameError> {
-    TopicFilter::new(text).map(TopicFilter::into_owned)
+/// For clap: a topic filter that brokers take.
+pub(crate) fn filter(text: &str) -> anyhow::Result<TopicFilter<'static>> {
+    no_control_characters(text)?;
+    Ok(TopicFilter::new(text)?.into_owned())
+}
+
+/// For clap: a topic that brokers take.
+pub(crate) fn topic(text: &str) -> anyhow::Result<Topic<'static>> {
+    no_control_characters(text)?;
+    Ok(Topic::new(text)?.into_owned())
+}
+
+/// MQTT advises against them in names, and brokers close the connection of who uses them.
+fn no_control_characters(name: &str) -> anyhow::Result<()> {
+    ensure!(!name.chars().any(char::is_control), "it has a control character in it, such as a line break or a tab");
+    Ok(())
 }
 
 /// For clap: a quality of service.
@@ -237,52 +262,6 @@ pub(crate) fn run<T>(task: impl Future<Output = Result<T, Failure>>) -> Result<T
     result
 }
 
-/// The first connection, while it is being made. The first try decides: later ones may go on for ever, but whoever mistyped
-/// a host or a password wants to know.
-pub(crate) struct Connecting<'a> {
-    args: &'a BrokerArgs,
-    deadline: Instant,
-}
-
-/// What happens on the way to the first connection.
-pub(crate) enum Step {
-    Connected {
-        session_kept: bool,
-    },
-    /// The connection is there, and the broker refuses the control topic to us, for this reason.
-    WithoutControlTopic(String),
-    /// What the session has kept comes early.
-    Other(Event),
-}
-
-impl<'a> Connecting<'a> {
-    pub(crate) fn new(args: &'a BrokerArgs) -> Self {
-        Self { args, deadline: Instant::now() + CONNECT_WITHIN }
-    }
-
-    pub(crate) async fn next(&self, events: &mut Events) -> anyhow::Result<Step> {
-        let Ok(event) = timeout_at(self.deadline, events.next_event()).await else {
-            let reason = format!("no answer within {} s", CONNECT_WITHIN.as_secs());
-            return Err(self.args.not_connected(&reason).await);
-        };
-        match event {
-            Some(Event::Connected(granted)) => Ok(Step::Connected { session_kept: granted.session_kept }),
-            Some(Event::SubscriptionRefused { reason, .. }) => Ok(Step::WithoutControlTopic(reason)),
-            Some(Event::Disconnected(loss)) => Err(self.args.not_connected(&loss.reason).await),
-            Some(other) => Ok(Step::Other(other)),
-            None => Err(self.args.not_connected("the connection was closed").await),
-        }
-    }
-}
-
-/// Why a device cannot work with a broker that does not let it hear from its key server.
-pub(crate) fn no_commands(reason: &str) -> anyhow::Error {
-    anyhow!(
-        "the broker does not let this client subscribe to its control topic, so that it would miss the commands of its key \
-         server ({reason}): have the broker allow it (`e4 id` and `e4 device show` name the topic)"
-    )
-}
-
 /// Says what happened on a connection, unless it is a message. Refusals are always told, the rest unless `quiet`.
 pub(crate) fn report(event: &Event, quiet: bool) {
     match event {
@@ -300,7 +279,14 @@ pub(crate) fn report(event: &Event, quiet: bool) {
         Event::KeysChanged(command) => {
             note(format!("Applied the command {}", crate::seal::Applied::new(command).to_text()));
         }
-        Event::Connected { .. } => note("Connected again"),
+        Event::Connected(granted) => {
+            note("Connected again");
+            granted.shortcomings().for_each(|shortcoming| note(format!("Note: {shortcoming}")));
+        }
+        Event::SubscriptionLowered { filter, granted, .. } => {
+            note(format!("The broker grants {} only at QoS {}", printable(filter), *granted as u8));
+        }
+        Event::Disconnected(loss) if loss.cause == Cause::TakenOver => (),
         Event::Disconnected(loss) => note(format!("Disconnected ({}), trying again", printable(&loss.to_string()))),
         _ => (),
     }

@@ -5,6 +5,7 @@
 mod age_rule;
 mod broker;
 mod completions;
+mod connect;
 mod control;
 mod demo;
 mod device;
@@ -13,6 +14,8 @@ mod id;
 mod inspect;
 mod key;
 mod keygen;
+mod last_second;
+mod losses;
 mod output;
 mod password;
 mod publish;

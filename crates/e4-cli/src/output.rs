@@ -46,6 +46,14 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 }
 
 impl Failure {
+    /// Says what was being done, before the reason.
+    pub(crate) fn context(self, doing: String) -> Self {
+        match self {
+            Self::Error(error) => Self::Error(error.context(doing)),
+            other => other,
+        }
+    }
+
     /// Says on standard error what went wrong. Some commands have not done their work if their output was not read to the
     /// end.
     pub(crate) fn report(self, told_whole: bool) -> ExitCode {

@@ -1,12 +1,14 @@
 //! `e4 pub`: publishes sealed messages.
 
 use crate::{
-    broker::{self, BrokerArgs, Connecting, PATIENCE, PlaintextArgs, Step, no_commands, qos, report},
+    broker::{self, BrokerArgs, PATIENCE, PlaintextArgs, qos, report, topic},
+    connect::{Connected, Role, connect},
     device::state::UnlockArgs,
-    key,
+    last_second::LastSecond,
+    losses::Losses,
     output::{Failure, Output},
     secret_file::Source,
-    terminal::note,
+    terminal::{note, printable},
 };
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::ArgGroup;
@@ -15,8 +17,11 @@ use e4_mqtt::{BrokerError, Connection, Delivery, Event, Events, PublishError, Qo
 use std::{
     fs,
     io::Read,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     pin::pin,
+    sync::Arc,
+    time::Duration,
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -32,7 +37,12 @@ const UNDER_WAY: usize = 256;
 /// They are sealed, and in public-key mode signed, with the keys in a device's state. Commands of the key server that
 /// wait for the device are carried out first. The device's session at the broker is called e4-ID, with its client id.
 ///
-/// The command ends when the broker has the messages, and with exit code 1 if it does not take one.
+/// The command ends when the broker has the messages, and with exit code 1 if it does not take one, or ends the connection.
+///
+/// A message that is equal to one of the same second on the same topic is sent in the next second, also if another run of
+/// this command sent that one: receivers take equal messages of one second for one. For more of them in a second put a
+/// counter into the payload, or have readers print repeated messages (`e4 sub --repeated`). Two devices that send equal
+/// messages in one second under one key do not know of each other, unless they sign: put their names into the payload.
 #[derive(clap::Args)]
 #[command(
     disable_help_flag = true,
@@ -55,7 +65,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     unlock: UnlockArgs,
     /// The topic
-    #[arg(short, long, value_parser = key::topic, required_unless_present = "only_connect", allow_hyphen_values = true)]
+    #[arg(short, long, value_parser = topic, required_unless_present = "only_connect", allow_hyphen_values = true)]
     topic: Option<Topic<'static>>,
     /// The message is this text
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -105,22 +115,57 @@ enum What {
 pub(crate) fn run(args: &Args, _: Output) -> Result<(), Failure> {
     let what = args.what()?;
     let device = args.unlock.open(&args.state)?;
-    // Messages in the device's session are for `e4 sub`.
-    let builder = args.plaintext.apply(args.broker.builder(device)?).leave_messages();
+    let quiet = args.quiet;
+    if args.retain && matches!(&what, What::Message(message) if message.is_empty()) {
+        note(
+            "Note: the broker keeps this empty message, sealed as it is; to have it forget what it keeps, use --clear-retained",
+        );
+    }
     broker::run(async {
-        let (connection, mut events) = builder.connect()?;
-        let quiet = args.quiet;
-        if args.connect(&mut events).await? {
-            let in_time = timeout(PATIENCE, catch_up(&connection, &mut events, quiet)).await;
-            in_time.context("too much arrives on the control topic of this device: nothing was published")??;
-        }
+        // Messages in the device's session are for `e4 sub`.
+        let shape = |builder| args.plaintext.apply(builder).leave_messages();
+        let take = &mut |event: Event| {
+            report(&event, quiet);
+            goes_on(&event)?;
+            Ok(ControlFlow::Continue(()))
+        };
+        let Connected { connection, mut events, keeps_commands } =
+            connect(&args.broker, Role::Device, device, &shape, take).await?;
+        // Whatever the broker says of the session: some have kept one and say that there is none.
+        let in_time = timeout(PATIENCE, catch_up(&connection, &mut events, quiet)).await;
+        in_time.context(
+            "the broker did not say within 20 s whether more commands wait for this device: nothing was published",
+        )??;
+        let lost = Arc::new(Losses::default());
+        let losses = Arc::clone(&lost);
         tokio::spawn(async move {
             while let Some(event) = events.next_event().await {
                 report(&event, quiet);
+                if let Event::Disconnected(loss) = event {
+                    losses.add(loss);
+                }
             }
         });
-        let result = args.publish_all(&connection, what).await;
-        let patience = if result.is_ok() { PATIENCE } else { std::time::Duration::ZERO };
+        if args.topic.is_none() && !quiet && keeps_commands {
+            note(format!("Connected to {}, which keeps commands for this device from now on", args.broker.address()));
+        }
+        let mut second = LastSecond::open(&args.state);
+        let result = tokio::select! {
+            biased;
+            result = args.publish_all(&connection, what, &mut second) => result,
+            reason = lost.too_many() => Err(args.not_published(&reason)),
+        };
+        second.close().await;
+        let result = match result {
+            // QoS 0 has no answer. A broker that answers the next question has read the message and gone on.
+            Ok(()) if args.qos == QoS::AtMostOnce && args.topic.is_some() => tokio::select! {
+                biased;
+                reason = lost.any() => Err(args.not_published(&reason)),
+                _answered_or_not = connection.round_trip() => Ok(()),
+            },
+            result => result,
+        };
+        let patience = if result.is_ok() { PATIENCE } else { Duration::ZERO };
         connection.shutdown(patience).await?;
         result
     })
@@ -192,43 +237,30 @@ impl Args {
         Ok(What::Message(message))
     }
 
-    /// Waits for the first connection, and returns whether it goes on with a session that the broker has kept.
-    async fn connect(&self, events: &mut Events) -> anyhow::Result<bool> {
-        let connecting = Connecting::new(&self.broker);
-        loop {
-            match connecting.next(events).await? {
-                Step::Connected { session_kept } => return Ok(session_kept),
-                Step::WithoutControlTopic(reason) => return Err(no_commands(&reason)),
-                Step::Other(event) => {
-                    report(&event, self.quiet);
-                    goes_on(&event)?;
-                }
-            }
-        }
+    fn not_published(&self, reason: &str) -> Failure {
+        let topic = self.topic.as_ref().map(Topic::as_str).unwrap_or_default();
+        let hint = match self.qos {
+            QoS::ExactlyOnce => "; brokers without QoS 2 do so: try -q 1",
+            _ => "; it may be too large for the broker, or not allowed",
+        };
+        anyhow!("not published on {}: the broker ended the connection ({}){hint}", printable(topic), printable(reason))
+            .into()
     }
 
-    async fn publish_all(&self, connection: &Connection, what: What) -> Result<(), Failure> {
-        let Some(topic) = &self.topic else {
-            // clap has seen to it that there is one, or nothing to publish.
-            if !self.quiet {
-                note(format!(
-                    "Connected to {}, which keeps commands for this device from now on",
-                    self.broker.address()
-                ));
-            }
-            return Ok(());
-        };
+    async fn publish_all(&self, connection: &Connection, what: What, second: &mut LastSecond) -> Result<(), Failure> {
+        // clap has seen to it that there is one, or nothing to publish.
+        let Some(topic) = &self.topic else { return Ok(()) };
         let (under_way, deliveries) = mpsc::channel(UNDER_WAY);
         let confirmed = tokio::spawn(confirm(deliveries));
         match what {
             What::Message(message) => {
-                let _given_up = under_way.send(self.publish(connection, topic, &message).await?).await;
+                let _given_up = under_way.send(self.publish(connection, topic, &message, second).await?).await;
             }
             What::Forget => {
                 let delivery = connection.clear_retained(topic).await?;
                 let _given_up = under_way.send(delivery).await;
             }
-            What::LinesOfStdin => self.publish_lines(connection, topic, &under_way).await?,
+            What::LinesOfStdin => self.publish_lines(connection, topic, second, &under_way).await?,
             What::Nothing => (),
         }
         drop(under_way);
@@ -241,13 +273,14 @@ impl Args {
         &self,
         connection: &Connection,
         topic: &Topic<'_>,
+        second: &mut LastSecond,
         under_way: &mpsc::Sender<Delivery>,
     ) -> Result<(), Failure> {
         let mut stdin = BufReader::new(tokio::io::stdin());
         let mut line = Vec::new();
         while stdin.read_until(b'\n', &mut line).await.context("could not read standard input")? > 0 {
             let message = line.strip_suffix(b"\n").unwrap_or(&line);
-            let delivery = self.publish(connection, topic, message).await?;
+            let delivery = self.publish(connection, topic, message, second).await?;
             if under_way.send(delivery).await.is_err() {
                 // The broker has refused one, which our caller finds out.
                 break;
@@ -257,16 +290,30 @@ impl Args {
         Ok(())
     }
 
-    async fn publish(&self, connection: &Connection, topic: &Topic<'_>, message: &[u8]) -> anyhow::Result<Delivery> {
+    async fn publish(
+        &self,
+        connection: &Connection,
+        topic: &Topic<'_>,
+        message: &[u8],
+        second: &mut LastSecond,
+    ) -> anyhow::Result<Delivery> {
+        let sealed = !self.plaintext.covers(topic);
+        if sealed {
+            second.wait_for_room(connection, topic, message).await?;
+        }
         let put = if self.retain {
             connection.publish_retained(topic, message, self.qos).await
         } else {
             connection.publish(topic, message, self.qos).await
         };
-        put.map_err(|error| match error {
+        let delivery = put.map_err(|error| match error {
             PublishError::Closed => error.into(),
             error => anyhow!("not published on {topic}: {error}"),
-        })
+        })?;
+        if sealed {
+            second.remember(connection, topic, message).await?;
+        }
+        Ok(delivery)
     }
 }
 

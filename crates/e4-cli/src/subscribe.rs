@@ -1,25 +1,26 @@
 //! `e4 sub`: subscribes, and prints what arrives and is authentic.
 
+mod form;
+
 use crate::{
     age_rule::AgeRule,
-    broker::{self, BrokerArgs, Connecting, PATIENCE, PlaintextArgs, Step, filter, no_commands, qos, report},
+    broker::{self, BrokerArgs, PATIENCE, PlaintextArgs, filter, qos, report},
+    connect::{Connected, Role, connect},
     device::state::UnlockArgs,
-    output::{Failure, Output, iso_time},
-    terminal::{self, note, printable},
+    output::{Failure, Output},
+    terminal::{note, printable},
 };
-use anyhow::{Context, anyhow, ensure};
-use base64::{Engine, prelude::BASE64_STANDARD};
-use e4::{Topic, TopicFilter};
-use e4_mqtt::{Connection, Event, Events, Message, QoS};
-use serde::Serialize;
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use anyhow::{Context, anyhow, bail, ensure};
+use e4::{Client, Refusal, Repeated, Topic, TopicFilter};
+use e4_mqtt::{Cause, Connection, Event, Events, QoS};
+use form::Form;
+use std::{collections::HashMap, io, ops::ControlFlow, path::PathBuf, pin::pin, time::Duration};
 use tokio::time::timeout;
 
+/// How many connections in a row may end soon after they were made.
+const MOST_IN_A_ROW: u32 = 6;
+/// How many copies of messages are expected on a topic, and on how many topics.
+const MOST_COPIES: usize = 1000;
 /// How long the broker has to end a subscription.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -32,7 +33,8 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 /// The device's session at the broker is called e4-ID, with its client id. It goes on while this command does not run:
 /// commands wait there for the next time. With -q 1 or 2 the filters stay subscribed as well, and messages wait.
 ///
-/// Exit codes: 0 after -C messages, -E, Ctrl-C or SIGTERM; 27 when the time of -W is over; 1 for other reasons.
+/// Exit codes: 0 after -C messages, -E, Ctrl-C or SIGTERM; 27 when the time of -W is over; 1 for other reasons, also when it
+/// is ended before the broker has the subscriptions.
 #[derive(clap::Args)]
 #[command(
     disable_help_flag = true,
@@ -66,9 +68,13 @@ pub(crate) struct Args {
     /// End as soon as the broker has the subscriptions: from then on it keeps commands for this device
     #[arg(short = 'E', long)]
     exit_after_subscribe: bool,
-    /// Do not print messages that the broker had kept (retained)
+    /// Do not print messages that the broker had kept (retained); how many there were is said at the end
     #[arg(short = 'R', long)]
     no_retained: bool,
+    /// Print messages that are equal to one that was taken before, and mark them, instead of refusing them: equal messages of
+    /// two senders in one second, and what somebody plays back, which cannot be told from those
+    #[arg(long)]
+    repeated: bool,
     /// What is done anyway, for those who are used to it
     #[arg(short, long, hide = true, conflicts_with_all = ["raw", "payload_only"])]
     verbose: bool,
@@ -93,41 +99,192 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     let form = args.form(output)?;
-    let device = args.unlock.open(&args.state)?;
-    let builder = args.plaintext.apply(args.broker.builder(device)?);
+    let mut device = args.unlock.open(&args.state)?;
+    args.set_wishes(&mut device)?;
     broker::run(async {
         let mut signal = EndSignal::new()?;
-        let (connection, mut events) = builder.connect()?;
-        connection.with_device(|device| set_max_ages(device, &args.max_age)).await??;
-        let connected = AtomicBool::new(false);
+        let mut run = Run {
+            args,
+            form,
+            left: args.count,
+            dropped: 0,
+            copies: HashMap::new(),
+            stage: Stage::Connecting,
+            connection: None,
+        };
         let listening = async {
             tokio::select! {
                 // The signal first: a flood of messages must not keep us from ending.
                 biased;
-                () = signal.wait() => Ok(()),
-                result = args.listen(&connection, &mut events, form, &connected) => result,
+                () = signal.wait() => Ok(Ended::BySignal),
+                result = run.listen(device) => result.map(|()| Ended::ByItself),
             }
         };
         let result = match args.wait {
             Some(seconds) => timeout(Duration::from_secs(seconds), listening).await.unwrap_or(Err(Failure::TimedOut)),
             None => listening.await,
         };
-        if !matches!(result, Err(Failure::Error(_))) {
-            let connected = connected.load(Ordering::Relaxed);
-            if connected {
-                args.leave(&connection).await;
-            }
-            connection.shutdown(if connected { PATIENCE } else { Duration::ZERO }).await?;
+        run.tell_dropped();
+        let (stage, connection) = (run.stage, run.connection);
+        if let Some(connection) = connection
+            && !matches!(result, Err(Failure::Error(_)))
+        {
+            args.leave(&connection).await;
+            connection.shutdown(PATIENCE).await?;
         }
-        result
+        match (result?, stage) {
+            (Ended::ByItself, _) | (Ended::BySignal, Stage::Listening) => Ok(()),
+            (Ended::BySignal, Stage::Connecting) => {
+                Err(anyhow!("ended before the broker had the subscriptions: it had not taken the connection").into())
+            }
+            (Ended::BySignal, Stage::Subscribing) => {
+                Err(anyhow!("ended before the broker had the subscriptions: it had not answered").into())
+            }
+        }
     })
 }
 
-/// Sets the rules of this run. However it ends, they leave no trace in the state.
-fn set_max_ages(device: &mut e4::Client, rules: &[AgeRule]) -> anyhow::Result<()> {
-    rules.iter().try_for_each(|AgeRule { filter, max_age }| {
-        device.set_max_age_for_now(filter, *max_age).with_context(|| format!("--max-age {filter}"))
-    })
+enum Ended {
+    ByItself,
+    BySignal,
+}
+
+/// How far it has come.
+#[derive(Clone, Copy)]
+enum Stage {
+    Connecting,
+    Subscribing,
+    Listening,
+}
+
+/// One run of the command.
+struct Run<'a> {
+    args: &'a Args,
+    form: Form,
+    /// Messages until the end.
+    left: Option<u64>,
+    /// Messages that were left out because they were marked as retained.
+    dropped: u64,
+    /// How many copies of messages may still come, by topic.
+    copies: HashMap<String, usize>,
+    stage: Stage,
+    /// Once it is made.
+    connection: Option<Connection>,
+}
+
+impl Run<'_> {
+    async fn listen(&mut self, device: Client) -> Result<(), Failure> {
+        let args = self.args;
+        // Messages that waited come before the connection is ready.
+        let shape = |builder| args.plaintext.apply(builder);
+        let take = &mut |event| self.take(event);
+        let Connected { connection, mut events, .. } =
+            connect(&args.broker, Role::Device, device, &shape, take).await?;
+        let connection = self.connection.insert(connection).clone();
+        if self.is_done() {
+            return Ok(());
+        }
+        self.stage = Stage::Subscribing;
+        for filter in &args.unsubscribe {
+            let answer = self.meanwhile(&mut events, connection.unsubscribe(filter.as_str())).await?;
+            answer.with_context(|| format!("could not unsubscribe from {}", printable(filter.as_str())))?;
+        }
+        for filter in &args.topic {
+            let name = printable(filter.as_str());
+            let answer = self.meanwhile(&mut events, connection.subscribe(filter.as_str(), args.qos)).await;
+            let answer = answer.and_then(|answer| Ok(answer?));
+            let granted = answer.map_err(|failure| failure.context(format!("could not subscribe to {name}")))?;
+            if (granted as u8) < args.qos as u8 {
+                note(format!("Note: the broker grants QoS {} for {name}, and not {}", granted as u8, args.qos as u8));
+            }
+        }
+        self.stage = Stage::Listening;
+        if !args.quiet {
+            let filters: Vec<_> = args.topic.iter().map(|filter| printable(filter.as_str())).collect();
+            note(format!("Connected to {}, subscribed to {}", args.broker.address(), filters.join(", ")));
+        }
+        let mut done = self.is_done() || args.exit_after_subscribe;
+        while !done {
+            let event = events.next_event().await.context("the connection was closed")?;
+            args.may_go_on(&event)?;
+            done = self.take(event)?.is_break();
+        }
+        Ok(())
+    }
+
+    /// Takes events until the broker has answered. One that closes the connection each time does not want to be asked.
+    async fn meanwhile<T>(&mut self, events: &mut Events, answer: impl Future<Output = T>) -> Result<T, Failure> {
+        let mut answer = pin!(answer);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => return Ok(answer),
+                // What comes behind the last message that is wanted waits in the broker.
+                event = events.next_event(), if !self.is_done() => {
+                    let event = event.context("the connection was closed")?;
+                    self.args.may_go_on(&event)?;
+                    if let Event::Disconnected(loss) = &event
+                        && loss.in_a_row >= 3
+                    {
+                        let reason = printable(&loss.reason);
+                        return Err(anyhow!("the broker closes the connection when it is asked to ({reason})").into());
+                    }
+                    if self.take(event)?.is_break() {
+                        self.stage = Stage::Listening;
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    /// Breaks after the last message that is wanted.
+    fn take(&mut self, event: Event) -> Result<ControlFlow<()>, Failure> {
+        match event {
+            Event::Message(message) if self.args.no_retained && message.retained => self.dropped += 1,
+            Event::Message(message) => match self.args.matching(&message.topic) {
+                0 => note(format!(
+                    "A message on {} came for a filter of an earlier run, and is dropped: name it with -t, or end it with -U",
+                    printable(&message.topic)
+                )),
+                filters => {
+                    self.form.print(&message)?;
+                    self.left = self.left.map(|left| left.saturating_sub(1));
+                    self.expect_copies(message.topic, filters - 1);
+                }
+            },
+            // A session that was kept may still have filters of an earlier run.
+            Event::Refused(refused) if refused.reason == Refusal::Repeated.into() && self.is_copy(&refused.topic) => (),
+            event => report(&event, self.args.quiet),
+        }
+        Ok(if self.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    /// Some brokers send a message once for each filter that matches. A copy is no message, and no replay either.
+    fn expect_copies(&mut self, topic: String, copies: usize) {
+        if copies > 0 && (self.copies.len() < MOST_COPIES || self.copies.contains_key(&topic)) {
+            let expected = self.copies.entry(topic).or_default();
+            *expected = expected.saturating_add(copies).min(MOST_COPIES);
+        }
+    }
+
+    fn is_copy(&mut self, topic: &str) -> bool {
+        let Some(expected) = self.copies.get_mut(topic).filter(|expected| **expected > 0) else { return false };
+        *expected -= 1;
+        true
+    }
+
+    /// Some brokers mark as retained what only waited for this device.
+    fn tell_dropped(&self) {
+        if self.dropped > 0 && !self.args.quiet {
+            let messages =
+                if self.dropped == 1 { "1 message".to_owned() } else { format!("{} messages", self.dropped) };
+            note(format!("Left out {messages} that the broker marks as retained (-R)"));
+        }
+    }
 }
 
 /// Ctrl-C, SIGTERM, or the end of the terminal.
@@ -185,44 +342,42 @@ impl Args {
         })
     }
 
-    async fn listen(
-        &self,
-        connection: &Connection,
-        events: &mut Events,
-        form: Form,
-        connected: &AtomicBool,
-    ) -> Result<(), Failure> {
-        let mut left = self.count;
-        let connecting = Connecting::new(&self.broker);
-        loop {
-            match connecting.next(events).await? {
-                Step::Connected { .. } => break,
-                Step::WithoutControlTopic(reason) => return Err(no_commands(&reason).into()),
-                // Messages that waited come before the answer to a subscription.
-                Step::Other(event) => self.take(event, form, &mut left)?,
-            }
-            if left == Some(0) {
-                return Ok(());
-            }
+    /// Sets what holds for this run. However it ends, it leaves no trace in the state.
+    fn set_wishes(&self, device: &mut Client) -> anyhow::Result<()> {
+        if self.repeated {
+            device.set_repeated_for_now(Repeated::Report);
         }
-        connected.store(true, Ordering::Relaxed);
-        for filter in &self.unsubscribe {
-            let unsubscribed = connection.unsubscribe(filter.as_str()).await;
-            unsubscribed.map_err(|error| anyhow!("could not unsubscribe from {filter}: {error}"))?;
+        self.max_age.iter().try_for_each(|AgeRule { filter, max_age }| {
+            device.set_max_age_for_now(filter, *max_age).with_context(|| format!("--max-age {filter}"))
+        })
+    }
+
+    /// Fails if the connection does not come back, or does not last.
+    fn may_go_on(&self, event: &Event) -> anyhow::Result<()> {
+        match event {
+            Event::Disconnected(loss) if loss.cause == Cause::TakenOver => bail!(
+                "another program has connected to the broker under the MQTT client id of this one: end it, or give this one \
+                 an id of its own with -i ({})",
+                printable(&loss.reason)
+            ),
+            Event::Disconnected(loss) if loss.in_a_row >= MOST_IN_A_ROW => bail!(
+                "the broker ended {} connections in a row soon after it had taken them ({}): another program connects to it \
+                 under the MQTT client id of this one, or the broker does not allow something and does not say so",
+                loss.in_a_row,
+                printable(&loss.reason)
+            ),
+            _ => Ok(()),
         }
-        for filter in &self.topic {
-            let subscribed = connection.subscribe(filter.as_str(), self.qos).await;
-            subscribed.map_err(|error| anyhow!("could not subscribe to {filter}: {error}"))?;
-        }
-        if !self.quiet {
-            let filters: Vec<_> = self.topic.iter().map(TopicFilter::as_str).collect();
-            note(format!("Connected to {}, subscribed to {}", self.broker.address(), filters.join(", ")));
-        }
-        while left != Some(0) && !self.exit_after_subscribe {
-            let event = events.next_event().await.context("the connection was closed")?;
-            self.take(event, form, &mut left)?;
-        }
-        Ok(())
+    }
+
+    /// How many of the filters match a topic.
+    fn matching(&self, topic: &str) -> usize {
+        let Ok(topic) = Topic::new(topic) else { return 0 };
+        let matches = |filter: &&TopicFilter<'_>| match unshared(filter.as_str()) {
+            Some(filter) => TopicFilter::new(filter).is_ok_and(|filter| filter.matches(&topic)),
+            None => filter.matches(&topic),
+        };
+        self.topic.iter().filter(matches).count()
     }
 
     /// With QoS 0 nothing waits for this device, so its filters need not stay. In the session of the next run they might
@@ -239,127 +394,9 @@ impl Args {
         };
         let _without_connection = timeout(LEAVE_WITHIN, all).await;
     }
-
-    fn take(&self, event: Event, form: Form, left: &mut Option<u64>) -> Result<(), Failure> {
-        match event {
-            Event::Message(message) if self.wants(&message) => {
-                form.print(&message)?;
-                *left = left.map(|left| left.saturating_sub(1));
-            }
-            Event::Message(message) if !(self.no_retained && message.retained) => note(format!(
-                "A message on {} came for a filter of an earlier run, and is dropped: name it with -t, or end it with -U",
-                printable(&message.topic)
-            )),
-            event => report(&event, self.quiet),
-        }
-        Ok(())
-    }
-
-    /// Whether the message is to be printed. A session that was kept may still have filters of an earlier run.
-    fn wants(&self, message: &Message) -> bool {
-        let Ok(topic) = Topic::new(&message.topic) else { return false };
-        let matches = |filter: &TopicFilter<'_>| match unshared(filter.as_str()) {
-            Some(filter) => TopicFilter::new(filter).is_ok_and(|filter| filter.matches(&topic)),
-            None => filter.matches(&topic),
-        };
-        !(self.no_retained && message.retained) && self.topic.iter().any(matches)
-    }
 }
 
 /// The filter in a shared subscription, `$share/GROUP/FILTER`.
 fn unshared(filter: &str) -> Option<&str> {
     filter.strip_prefix("$share/")?.split_once('/').map(|(_group, filter)| filter)
-}
-
-/// How messages are printed.
-#[derive(Clone, Copy)]
-enum Form {
-    Line,
-    PayloadLine,
-    Raw,
-    Json,
-}
-
-impl Form {
-    fn print(self, message: &Message) -> Result<(), Failure> {
-        let mut bytes = match self {
-            Self::Line => text_line(message).into_bytes(),
-            Self::PayloadLine => terminal::payload(&message.payload, false).into_owned(),
-            Self::Raw => message.payload.clone(),
-            Self::Json => terminal::json(&Shown::new(message))?.into_bytes(),
-        };
-        if !matches!(self, Self::Raw) {
-            bytes.push(b'\n');
-        }
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(&bytes)?;
-        Ok(stdout.flush()?)
-    }
-}
-
-/// `topic payload  (time, signer, what else is remarkable)`
-fn text_line(message: &Message) -> String {
-    let payload = match str::from_utf8(&message.payload) {
-        Ok(text) => printable(text),
-        Err(_) => format!("hex {}", hex::encode(&message.payload)),
-    };
-    let mut about = match message.seal() {
-        None => "in the clear".to_owned(),
-        Some(seal) => {
-            let mut about = iso_time(seal.sent);
-            if let Some(signer) = seal.signer {
-                about += &format!(", signed by {signer}");
-            }
-            if seal.previous_key {
-                about += ", under the previous key";
-            }
-            about
-        }
-    };
-    if message.retained {
-        about += ", retained";
-    }
-    format!("{} {payload}  ({about})", printable(&message.topic))
-}
-
-#[derive(Serialize)]
-struct Shown<'a> {
-    topic: &'a str,
-    payload: String,
-    /// `utf-8`: the payload is the text itself; `base64`: it is none, and this is its base64.
-    payload_encoding: &'static str,
-    sent: Option<String>,
-    age: Option<u64>,
-    signer: Option<String>,
-    previous_key: bool,
-    /// Whether it came unsealed, on a topic where that is allowed.
-    clear: bool,
-    retained: bool,
-    qos: u8,
-}
-
-impl<'a> Shown<'a> {
-    fn new(message: &'a Message) -> Self {
-        let (payload, payload_encoding) = match str::from_utf8(&message.payload) {
-            Ok(text) => (text.to_owned(), "utf-8"),
-            Err(_) => (BASE64_STANDARD.encode(&message.payload), "base64"),
-        };
-        let seal = message.seal();
-        Self {
-            topic: &message.topic,
-            payload,
-            payload_encoding,
-            sent: seal.map(|seal| iso_time(seal.sent)),
-            age: seal.and_then(|seal| seal.age),
-            signer: seal.and_then(|seal| seal.signer).map(|signer| signer.to_string()),
-            previous_key: seal.is_some_and(|seal| seal.previous_key),
-            clear: seal.is_none(),
-            retained: message.retained,
-            qos: match message.qos {
-                QoS::AtMostOnce => 0,
-                QoS::AtLeastOnce => 1,
-                QoS::ExactlyOnce => 2,
-            },
-        }
-    }
 }

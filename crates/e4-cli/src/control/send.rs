@@ -2,7 +2,8 @@
 
 use super::target::TargetArgs;
 use crate::{
-    broker::{self, Connecting, PATIENCE, Step},
+    broker::{self, PATIENCE},
+    connect::{Connected, Role, connect},
     fleet::{Device, Fleet, Lanes},
     output::{Failure, Output},
     terminal::{note, printable, without_keys},
@@ -14,7 +15,7 @@ use e4::{
 };
 use e4_mqtt::{BrokerError, Connection, Delivery, Taken};
 use serde::Serialize;
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Seals what a device is to get, with the time that its lane gave.
@@ -154,12 +155,10 @@ impl Order<'_> {
         turns: Vec<Vec<Sealed<'_>>>,
         report: &mut dyn FnMut(Report<'_>),
     ) -> Result<(), Failure> {
-        let builder = target.broker.builder(nobody()?)?.clean_session();
         broker::run(async {
-            let (connection, mut events) = builder.connect()?;
-            let connecting = Connecting::new(&target.broker);
-            // Whether commands reach this identity that nobody knows is all the same.
-            while let Step::Other(_) = connecting.next(&mut events).await? {}
+            let ignore = &mut |_| Ok(ControlFlow::Continue(()));
+            let Connected { connection, mut events, .. } =
+                connect(&target.broker, Role::KeyServer, nobody()?, &|builder| builder, ignore).await?;
             let reasons = tokio::spawn(async move {
                 while let Some(event) = events.next_event().await {
                     broker::report(&event, true);

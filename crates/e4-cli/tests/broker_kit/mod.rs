@@ -1,6 +1,7 @@
 //! Brokers to talk to: the embedded one in this process, and mosquitto where it is installed.
 
 mod background;
+pub(crate) mod scripted;
 
 pub(crate) use background::Background;
 use mqtt5::broker::{

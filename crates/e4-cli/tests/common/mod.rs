@@ -1,6 +1,7 @@
 //! The command, run in a folder of its own.
 
 use assert_cmd::Command;
+use std::time::Duration;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -59,7 +60,7 @@ impl Folder {
     /// The command with arguments that have no spaces in them.
     pub(crate) fn e4(&self, args: &str) -> Command {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("e4"));
-        command.current_dir(self.path()).args(args.split_whitespace());
+        command.current_dir(self.path()).args(args.split_whitespace()).timeout(Duration::from_secs(120));
         command
     }
 

@@ -98,6 +98,14 @@ fn what_makes_no_sense_is_refused() {
     ] {
         folder.run(args).fails(code, reason);
     }
+    // f22: names that brokers close the connection for.
+    for name in ["a\u{1}b", "a\nb", "\ta", "a\u{7f}", "a\u{85}"] {
+        for command in
+            ["pub --state panel.state -m x -t", "sub --state panel.state -t", "sub --state panel.state -t b -U"]
+        {
+            Run(folder.e4(command).arg(name).output().unwrap()).fails(2, "it has a control character in it");
+        }
+    }
     // -h is the host, as it is for mosquitto's tools.
     for command in ["pub", "sub", "control reset-topics"] {
         let help = folder.run(&format!("{command} --help")).ok();

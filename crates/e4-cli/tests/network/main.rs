@@ -17,7 +17,9 @@ mod common;
 
 mod advice;
 mod connecting;
+mod faults;
 mod messages;
+mod repeats;
 mod rotation;
 mod subscribers;
 

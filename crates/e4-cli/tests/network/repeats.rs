@@ -1,0 +1,100 @@
+//! Equal messages: those that a publisher means, and those that a broker makes.
+
+use crate::{
+    broker_kit::{Background, Broker, brokers},
+    fleet, give_key,
+};
+
+#[test]
+fn f19_equal_lines_arrive_all_of_them_and_in_order() {
+    for broker in brokers() {
+        let to = format!("-p {}", broker.port);
+        let folder = fleet(&["pump", "panel"]);
+        folder.run("keygen symmetric --out topic.key").ok();
+        give_key(&folder, "topic.key", &["pump", "panel"]);
+        let listen = format!("sub --state panel.state -t plant/7/pump -q 1 --payload-only -C 3 {to}");
+        let mut panel = Background::subscriber(folder.path(), &listen);
+        folder.run_with(&format!("pub --state pump.state -t plant/7/pump -q 1 -l {to}"), "ON\nOFF\nON\n").ok();
+        assert_eq!(panel.code(), Some(0), "{}", panel.stderr());
+        assert_eq!(panel.all_of_stdout(), b"ON\nOFF\nON\n", "{}", panel.stderr());
+        assert!(!panel.stderr().contains("Refused"), "{}", panel.stderr());
+    }
+}
+
+#[test]
+fn f19_equal_messages_of_several_runs_arrive_all_of_them_and_in_order() {
+    let broker = Broker::embedded();
+    let to = format!("-p {}", broker.port);
+    let folder = fleet(&["pump", "panel"]);
+    folder.run("keygen symmetric --out topic.key").ok();
+    give_key(&folder, "topic.key", &["pump", "panel"]);
+    let listen = format!("sub --state panel.state -t plant/7/pump -q 1 --payload-only -C 7 {to}");
+    let mut panel = Background::subscriber(folder.path(), &listen);
+    let publish = format!("pub --state pump.state -t plant/7/pump -q 1 {to}");
+    for message in ["ON", "OFF", "ON"] {
+        folder.run(&format!("{publish} -m {message}")).ok();
+    }
+    // Lines, and a message behind the lines.
+    folder.run_with(&format!("{publish} -l"), "ON\nOFF\n").ok();
+    folder.run(&format!("{publish} -m OFF")).ok();
+    folder.run_with(&format!("{publish} -s"), "OFF").ok();
+    assert_eq!(panel.code(), Some(0), "{}", panel.stderr());
+    assert_eq!(panel.all_of_stdout(), b"ON\nOFF\nON\nON\nOFF\nOFF\nOFF\n", "{}", panel.stderr());
+    assert!(!panel.stderr().contains("Refused"), "{}", panel.stderr());
+}
+
+#[test]
+fn f19_repeated_messages_are_printed_if_asked_for_and_marked() {
+    let broker = Broker::embedded();
+    let to = format!("-p {}", broker.port);
+    let folder = fleet(&["pump", "panel", "loop"]);
+    folder.run("keygen symmetric --out topic.key").ok();
+    give_key(&folder, "topic.key", &["pump", "panel"]);
+    // Two that seal equal payloads in one second make equal bytes: here they come from one that repeats them.
+    let sealed = folder.run_with("seal --state pump.state --topic plant/7/pump", "ON").ok();
+    folder.write("sealed", &sealed.0.stdout);
+    let twice = |listen: &str| {
+        let panel = Background::subscriber(folder.path(), &format!("sub --state panel.state -t plant/# {listen} {to}"));
+        for _ in 0..2 {
+            let raw = "--plaintext-topic plant/# -f sealed -q 1";
+            folder.run(&format!("pub --state loop.state -t plant/7/pump {raw} {to}")).ok();
+        }
+        panel
+    };
+    let mut panel = twice("--repeated -C 2");
+    assert_eq!(panel.code(), Some(0), "{}", panel.stderr());
+    let out = String::from_utf8(panel.all_of_stdout()).unwrap();
+    let [first, second] = out.lines().collect::<Vec<_>>()[..] else { panic!("{out}") };
+    assert!(!first.contains("repeated") && second.ends_with(", repeated)"), "{out}");
+    let mut panel = twice("--repeated -C 2 --json");
+    assert_eq!(panel.code(), Some(0), "{}", panel.stderr());
+    let out = String::from_utf8(panel.all_of_stdout()).unwrap();
+    assert!(out.ends_with("\"repeated\":true}\n") || out.contains("\"repeated\":true"), "{out}");
+    // It was for the run: the next one refuses them.
+    let panel = twice("");
+    panel.until_stderr("Refused on plant/7/pump");
+    assert_eq!(panel.stdout().lines().count(), 1);
+}
+
+#[test]
+fn f33_overlapping_filters_bring_a_message_once_and_are_no_replay() {
+    for broker in brokers() {
+        for version in ["311", "5"] {
+            let to = format!("-p {} -V {version}", broker.port);
+            // The broker remembers devices.
+            let panel = format!("panel-{version}");
+            let folder = fleet(&["pump", &panel]);
+            folder.run("keygen symmetric --out topic.key").ok();
+            give_key(&folder, "topic.key", &["pump", &panel]);
+            let listen = format!("sub --state {panel}.state -t plant/# -t plant/7/pump -t plant/+/pump -q 1 -C 2 {to}");
+            let mut panel = Background::subscriber(folder.path(), &listen);
+            folder.run_with(&format!("pub --state pump.state -t plant/7/pump -q 1 -l {to}"), "one\ntwo\n").ok();
+            assert_eq!(panel.code(), Some(0), "{}", panel.stderr());
+            let out = String::from_utf8(panel.all_of_stdout()).unwrap();
+            assert_eq!(out.lines().count(), 2, "{out}");
+            for words in ["replay", "Refused"] {
+                assert!(!panel.stderr().contains(words), "{}: {}", broker.name, panel.stderr());
+            }
+        }
+    }
+}
