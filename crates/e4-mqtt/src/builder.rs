@@ -1,18 +1,23 @@
 //! What a connection is to be like, before it starts.
 
 use crate::{
-    MqttOptions,
+    MqttOptions, bounds,
     connection::{Connection, Events},
     delivery::Outbox,
     driver,
     error::BuildError,
+    limits::has_control_character,
+    pacing::Pacing,
     protocol::{Limits, Link},
     queue::Queue,
     shared::Shared,
     will::LastWill,
 };
 use e4::TopicFilter;
-use std::sync::{Arc, Mutex, OnceLock, atomic::AtomicU64};
+use std::sync::{
+    Arc, Mutex, OnceLock,
+    atomic::{AtomicBool, AtomicU64},
+};
 use tokio::sync::{Notify, RwLock, watch};
 
 impl Connection {
@@ -32,12 +37,14 @@ pub struct Builder {
     will: Option<LastWill>,
     leave_messages: bool,
     limits: Limits,
+    queue_bytes: usize,
 }
 
 impl Builder {
     fn new(options: MqttOptions, device: e4::Client) -> Self {
         let limits = Limits { queue: 1024, packet: 1 << 20, persistent: true };
-        Self { options, device, clear: Vec::new(), will: None, leave_messages: false, limits }
+        let queue_bytes = bounds::MAX_UNACKNOWLEDGED_BYTES;
+        Self { options, device, clear: Vec::new(), will: None, leave_messages: false, limits, queue_bytes }
     }
 
     /// Lets the topics of a filter pass in the clear, both ways: messages are published unsealed, and arrive marked as
@@ -76,12 +83,21 @@ impl Builder {
         self
     }
 
-    /// How many messages may wait for the application, and how many for the broker; 1024 unless set, at least 1.
+    /// How many messages may wait for the application, and how many for the broker; 1024 unless set, at least 1. The
+    /// [other bounds](crate::bounds) follow.
     ///
     /// Of what arrives, messages of QoS 0 beyond that are [lost](crate::Event::Overflowed), and those of QoS 1 and 2 wait
     /// in the broker. [`Connection::publish`] waits for room.
     pub fn queue(mut self, messages: usize) -> Self {
-        self.limits.queue = messages.clamp(1, MAX_QUEUE);
+        self.limits.queue = messages.clamp(1, bounds::MAX_QUEUE);
+        self
+    }
+
+    /// How many bytes of messages may wait for the application, topics and payloads; 64 MiB unless set. One message may
+    /// always wait. Beyond it messages of QoS 0 are [lost](crate::Event::Overflowed); with those of QoS 1 and 2 the connection
+    /// ends, and the broker delivers them again.
+    pub fn queue_bytes(mut self, bytes: usize) -> Self {
+        self.queue_bytes = bytes;
         self
     }
 
@@ -102,7 +118,10 @@ impl Builder {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(BuildError::NoRuntime);
         }
-        let Self { options, device, clear, will, leave_messages, limits } = self;
+        let Self { options, device, clear, will, leave_messages, limits, queue_bytes } = self;
+        if will.as_ref().is_some_and(|will| has_control_character(will.topic.as_str())) {
+            return Err(BuildError::ControlCharacter);
+        }
         let (requests, link) = Link::new(options, limits)?;
         let (end, ended) = watch::channel(false);
         let shared = Arc::new(Shared {
@@ -111,13 +130,18 @@ impl Builder {
             clear,
             will,
             leave_messages,
-            queue: Queue::new(limits.queue, requests.clone()),
+            queue: Queue::new(limits.queue, queue_bytes, requests.clone()),
             requests,
             subscriptions: Mutex::default(),
             sessions: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             following: Mutex::default(),
             last_loss: Mutex::default(),
+            is_up: watch::Sender::default(),
+            lost: watch::Sender::default(),
+            forget: AtomicBool::new(false),
+            pacing: Pacing::default(),
+            command_room: Mutex::default(),
             broker: watch::Sender::new(None),
             max_packet: limits.packet,
             ending: Notify::new(),
@@ -130,6 +154,3 @@ impl Builder {
         Ok(Connection::new(shared, outbox))
     }
 }
-
-/// Far above any use, and below what the channels refuse.
-const MAX_QUEUE: usize = 1 << 20;

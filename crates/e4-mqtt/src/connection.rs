@@ -2,21 +2,28 @@
 
 use crate::{
     QoS,
+    bounds::{ANSWER_TIMEOUT, MAX_CLOSED_ON_QUESTION, MAX_COMMANDS_TO_ONE},
     delivery::{Delivery, Outbox},
     error::{BrokerError, Closed, PublishError},
     event::Event,
-    limits::BrokerLimits,
+    limits::{BrokerLimits, has_control_character},
+    loss::Loss,
+    pacing::Later,
     protocol::{Answer, NotTaken, Outgoing},
-    shared::Shared,
+    shared::{Lost, Shared},
 };
 use bytes::Bytes;
 use e4::{AsTopic, ControlTopic, Topic, controller::SealedCommand};
 use std::{
     fmt,
-    sync::{Arc, atomic::Ordering},
+    future::pending,
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
-use tokio::time::timeout;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
 
 /// A connection to a broker, on behalf of one [`e4::Client`]. Clones share it.
 ///
@@ -45,7 +52,9 @@ impl Connection {
     /// Seals a message and hands it over to be published. Waits for room in the queue, not for the broker: for that,
     /// wait for the [`Delivery`].
     ///
-    /// While there is no connection messages wait in the queue, with the time at which they were sealed.
+    /// While there is no connection messages wait in the queue, with the time at which they were sealed. One that would
+    /// equal another of the same topic and second [waits for the next second](crate#equal-messages), and so do those on its
+    /// topic that come after it; they are sealed when they go out. What waits is lost with the program.
     ///
     /// # Errors
     ///
@@ -77,19 +86,12 @@ impl Connection {
     /// [`PublishError::Name`], [`PublishError::Closed`].
     pub async fn clear_retained(&self, topic: impl AsTopic) -> Result<Delivery, PublishError> {
         let topic = checked(topic.as_topic()?)?.as_str().to_owned();
-        self.put(Outgoing {
-            topic,
-            payload: Bytes::new(),
-            qos: QoS::AtLeastOnce,
-            retain: true,
-            is_command: false,
-            sealed: false,
-        })
-        .await
+        let (payload, qos) = (Bytes::new(), QoS::AtLeastOnce);
+        self.put(Outgoing { topic, payload, qos, retain: true, is_command: false, sealed: false }, None).await
     }
 
     /// Publishes a command to a client, as its key server, at QoS 1 (protocol page, section 4). The command is sealed
-    /// already.
+    /// already. Waits for room: [so many](crate::bounds::MAX_COMMANDS_TO_ONE) may be on their way to one client.
     ///
     /// [`Taken::NoSubscriber`](crate::Taken::NoSubscriber) says that the broker has no session for that client, and that the
     /// command is lost. Anything else does not say that the client will get it.
@@ -100,8 +102,29 @@ impl Connection {
     pub async fn send_command(&self, to: &ControlTopic, command: &SealedCommand) -> Result<Delivery, PublishError> {
         let payload = Bytes::copy_from_slice(command.as_bytes());
         let topic = to.as_str().to_owned();
-        self.put(Outgoing { topic, payload, qos: QoS::AtLeastOnce, retain: false, is_command: true, sealed: true })
-            .await
+        let room = self.command_room(&topic).await;
+        let command = Outgoing { topic, payload, qos: QoS::AtLeastOnce, retain: false, is_command: true, sealed: true };
+        self.put(command, room).await
+    }
+
+    /// Waits for room for a command to one client: who is stuck stops only itself.
+    async fn command_room(&self, topic: &str) -> Option<OwnedSemaphorePermit> {
+        /// Those of clients that nothing is on its way to are dropped now and then.
+        const MANY: usize = 1024;
+        let room = {
+            let mut rooms = self.shared.command_room.lock().unwrap_or_else(PoisonError::into_inner);
+            if rooms.len() >= MANY {
+                rooms.retain(|_, room| Arc::strong_count(room) > 1);
+            }
+            let commands = (self.outbox.capacity() / 2).clamp(1, MAX_COMMANDS_TO_ONE);
+            Arc::clone(rooms.entry(topic.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(commands))))
+        };
+        let mut ended = self.shared.ended.clone();
+        tokio::select! {
+            // It is never closed.
+            room = room.acquire_owned() => room.ok(),
+            _ended = ended.wait_for(|ended| *ended) => None,
+        }
     }
 
     async fn seal_and_put(
@@ -111,19 +134,29 @@ impl Connection {
         qos: QoS,
         retain: bool,
     ) -> Result<Delivery, PublishError> {
+        let topic = checked(topic.as_topic()?)?;
         let message = {
             let device = self.shared.device.read().await;
             let device = device.as_ref().ok_or(Closed)?;
-            self.shared.protect(device, &checked(topic.as_topic()?)?, payload, qos, retain)?
+            self.shared.protect(device, &topic, payload, qos, retain)?
         };
-        self.put(message).await
+        self.limits().check_size(&message)?;
+        let pacing = &self.shared.pacing;
+        if message.sealed && (pacing.waits(&message.topic) || !pacing.is_first(&message.topic, &message.payload)) {
+            let later = Later { topic: topic.into_owned(), payload: payload.to_vec(), qos, retain };
+            return Ok(self.outbox.put_later(&self.shared, later).await);
+        }
+        self.put(message, None).await
     }
 
-    async fn put(&self, message: Outgoing) -> Result<Delivery, PublishError> {
+    async fn put(&self, message: Outgoing, room: Option<OwnedSemaphorePermit>) -> Result<Delivery, PublishError> {
+        self.limits().check_size(&message)?;
+        Ok(self.outbox.put(message, room).await)
+    }
+
+    fn limits(&self) -> BrokerLimits {
         let before_any = BrokerLimits { max_packet: self.shared.max_packet, max_qos: QoS::ExactlyOnce };
-        let limits = self.shared.broker.borrow().unwrap_or(before_any);
-        limits.check_size(&message)?;
-        Ok(self.outbox.put(message).await)
+        self.shared.broker.borrow().unwrap_or(before_any)
     }
 
     /// Subscribes to a filter, waits for the broker's word, and returns the QoS that it grants. The subscription is made
@@ -153,7 +186,7 @@ impl Connection {
                 }
             }
         };
-        self.in_time(subscribe).await
+        self.in_time(true, subscribe).await
     }
 
     /// Ends a subscription. It waits as long as [`subscribe`](Self::subscribe) does.
@@ -171,7 +204,7 @@ impl Connection {
                 Err(error) => Err(error.into()),
             }
         };
-        self.in_time(unsubscribe).await
+        self.in_time(false, unsubscribe).await
     }
 
     /// Waits until the broker has answered: what it sent before that has arrived, and commands among it are carried out,
@@ -199,13 +232,33 @@ impl Connection {
                 }
             }
         };
-        self.in_time(round_trip).await
+        self.in_time(false, round_trip).await
     }
 
-    /// Waits no longer than a broker may take.
-    async fn in_time<T>(&self, answer: impl Future<Output = Result<T, BrokerError>>) -> Result<T, BrokerError> {
-        let answer = timeout(ANSWER_TIMEOUT, answer).await;
-        answer.unwrap_or_else(|_| Err(BrokerError::NoAnswer(self.shared.last_loss().clone().map(Box::new))))
+    /// Waits no longer than a broker may take; nor, where the question may be the reason, until it has closed connection
+    /// after connection.
+    async fn in_time<T>(
+        &self,
+        may_be_closed_for: bool,
+        answer: impl Future<Output = Result<T, BrokerError>>,
+    ) -> Result<T, BrokerError> {
+        let mut lost = self.shared.lost.subscribe();
+        let enough = lost.borrow().connections.saturating_add(MAX_CLOSED_ON_QUESTION.into());
+        let closed_on_it = async {
+            let is_enough = |lost: &Lost| lost.connections >= enough && lost.fruitless >= MAX_CLOSED_ON_QUESTION;
+            if !may_be_closed_for || lost.wait_for(is_enough).await.is_err() {
+                // In the second case the connection has ended, and that is said.
+                pending::<()>().await;
+            }
+        };
+        let given_up = tokio::select! {
+            answer = answer => return answer,
+            () = closed_on_it => self.shared.closed_on(),
+            () = sleep(ANSWER_TIMEOUT) => BrokerError::NoAnswer(self.shared.last_loss().clone().map(Box::new)),
+        };
+        // Else the library would ask again on each connection.
+        self.shared.forget.store(true, Ordering::Release);
+        Err(given_up)
     }
 
     async fn ask(&self) -> Result<(), NotTaken> {
@@ -216,7 +269,7 @@ impl Connection {
         if filter == self.shared.control_topic.as_str() {
             return Err(BrokerError::Refused("the control topic is subscribed as long as the connection lives".into()));
         }
-        if filter.chars().any(char::is_control) {
+        if has_control_character(filter) {
             return Err(BrokerError::Refused(
                 "the filter has a control character in it, which MQTT advises against and brokers refuse".into(),
             ));
@@ -259,6 +312,7 @@ impl Connection {
     /// [`Closed`]: it was shut down before.
     pub async fn shutdown(self, patience: Duration) -> Result<Shutdown, Closed> {
         let flushed = timeout(patience, self.flush()).await.is_ok();
+        let loss = self.lost_meanwhile(patience).await;
         self.shared.queue.acknowledge_in_hand();
         // A DISCONNECT before would leave the broker with a message that it thinks was not delivered.
         let _acknowledged = timeout(FAREWELL, self.shared.queue.acknowledgements_sent()).await;
@@ -275,12 +329,28 @@ impl Connection {
             driver.abort();
         }
         self.shared.queue.close();
-        Ok(Shutdown { device, undelivered })
+        Ok(Shutdown { device, undelivered, loss })
     }
 }
 
-/// How long the answer of a broker is waited for.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+impl Connection {
+    /// Whether the connection is there after what was sent on it at QoS 0, for which the broker has no answer, and if not,
+    /// why not.
+    async fn lost_meanwhile(&self, patience: Duration) -> Option<Loss> {
+        let mut lost = self.shared.lost.subscribe();
+        let before = lost.borrow().connections;
+        let is_down = !*self.shared.is_up.borrow();
+        if is_down || !self.outbox.take_unanswered() || patience.is_zero() {
+            return is_down.then(|| self.shared.last_loss().clone()).flatten();
+        }
+        // An answer to anything says that it has read what came before.
+        let is_lost = tokio::select! {
+            _or_not = timeout(FAREWELL.min(patience), self.ask()) => false,
+            lost = lost.wait_for(|lost| lost.connections > before) => lost.is_ok(),
+        };
+        is_lost.then(|| self.shared.last_loss().clone()).flatten()
+    }
+}
 
 /// How long a broker has to take the leave of who has nothing more to say.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -299,6 +369,9 @@ pub struct Shutdown {
     pub device: e4::Client,
     /// How many messages the broker did not take in time.
     pub undelivered: usize,
+    /// Why there was no connection to end in good order, if there was none: messages of QoS 0 that went out last may not have
+    /// arrived, since brokers end a connection for a message that they do not take.
+    pub loss: Option<Loss>,
 }
 
 impl Events {
@@ -326,7 +399,7 @@ impl fmt::Debug for Events {
 
 /// Refuses topics that brokers close the connection for.
 fn checked(topic: Topic<'_>) -> Result<Topic<'_>, PublishError> {
-    if topic.as_str().chars().any(char::is_control) { Err(PublishError::ControlCharacter) } else { Ok(topic) }
+    if has_control_character(topic.as_str()) { Err(PublishError::ControlCharacter) } else { Ok(topic) }
 }
 
 impl From<NotTaken> for BrokerError {

@@ -3,10 +3,13 @@
 
 use crate::{
     QoS,
+    bounds::{MAX_EQUAL_WAITING, MAX_FRUITLESS},
     error::BrokerError,
+    event::Event,
     limits::BrokerLimits,
+    pacing::{Later, Waiting},
     protocol::{Answer, NotTaken, Outgoing, Requests, Taken},
-    shared::Shared,
+    shared::{Lost, Shared},
 };
 use futures_util::{
     StreamExt,
@@ -16,17 +19,17 @@ use futures_util::{
 };
 use std::{
     collections::{HashMap, VecDeque},
-    future::ready,
+    future::{pending, ready},
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::{sleep, timeout},
+    sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
+    time::{Instant, sleep, timeout},
 };
 
 /// How long a connection that nobody holds any more tries to deliver what it has.
@@ -52,6 +55,11 @@ impl Future for Delivery {
 pub(crate) struct Outbox {
     queue: mpsc::Sender<Item>,
     undelivered: Arc<AtomicUsize>,
+    /// Messages that wait for their second.
+    later: Arc<watch::Sender<usize>>,
+    /// Messages of QoS 0 went out.
+    unanswered: Arc<AtomicBool>,
+    capacity: usize,
 }
 
 enum Item {
@@ -63,6 +71,8 @@ enum Item {
 struct Message {
     outgoing: Outgoing,
     answer: oneshot::Sender<Result<Taken, BrokerError>>,
+    /// Given back with the answer.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl Outbox {
@@ -71,6 +81,7 @@ impl Outbox {
     pub(crate) fn start(capacity: usize, shared: &Arc<Shared>) -> Self {
         let (queue, items) = mpsc::channel(capacity);
         let undelivered = Arc::new(AtomicUsize::new(0));
+        let unanswered = Arc::<AtomicBool>::default();
         let mut ended = shared.ended.clone();
         let delivery = Deliveries {
             limit: capacity,
@@ -81,6 +92,9 @@ impl Outbox {
             burst: 0,
             flushing: 0,
             commands: HashMap::new(),
+            waiting_commands: 0,
+            unanswered: Arc::clone(&unanswered),
+            shared: Arc::clone(shared),
         };
         let shared = Arc::clone(shared);
         tokio::spawn(async move {
@@ -93,17 +107,76 @@ impl Outbox {
                 _ended = ended.wait_for(|ended| *ended) => (),
             }
         });
-        Self { queue, undelivered }
+        Self { queue, undelivered, later: Arc::default(), unanswered, capacity }
     }
 
     /// Waits for room, and puts a message in.
-    pub(crate) async fn put(&self, outgoing: Outgoing) -> Delivery {
+    pub(crate) async fn put(&self, outgoing: Outgoing, room: Option<OwnedSemaphorePermit>) -> Delivery {
         let (answer, delivery) = oneshot::channel();
-        if let Ok(room) = self.queue.reserve().await {
+        if let Ok(place) = self.queue.reserve().await {
             self.undelivered.fetch_add(1, Ordering::Relaxed);
-            room.send(Item::Message(Message { outgoing, answer }));
+            place.send(Item::Message(Message { outgoing, answer, room }));
         }
         Delivery(delivery)
+    }
+
+    /// Puts a message in that equals another of this second, or comes behind such a one: it goes out when its second has
+    /// come. Waits for room among those of its topic.
+    pub(crate) async fn put_later(&self, shared: &Arc<Shared>, message: Later) -> Delivery {
+        let (answer, delivery) = oneshot::channel();
+        let mut waiting = Waiting(message, answer);
+        self.undelivered.fetch_add(1, Ordering::Relaxed);
+        self.later.send_modify(|later| *later += 1);
+        let mut counted = Counted { outbox: self, armed: true };
+        loop {
+            let topic = waiting.0.topic.as_str().to_owned();
+            let (queue, begun) = shared.pacing.begin(&topic, || mpsc::channel(MAX_EQUAL_WAITING));
+            if let Some(messages) = begun {
+                tokio::spawn(self.clone().send_later(Arc::clone(shared), topic.clone(), messages));
+            }
+            waiting = match queue.try_send(waiting) {
+                Ok(()) => break,
+                Err(mpsc::error::TrySendError::Closed(waiting)) => waiting,
+                Err(mpsc::error::TrySendError::Full(waiting)) => {
+                    shared.queue.push(Event::EqualMessagesWait { topic });
+                    match queue.send(waiting).await {
+                        Ok(()) => break,
+                        Err(mpsc::error::SendError(waiting)) => waiting,
+                    }
+                }
+            };
+        }
+        counted.armed = false;
+        Delivery(delivery)
+    }
+
+    /// Sends the messages of one topic, each in its second, until none waits.
+    async fn send_later(self, shared: Arc<Shared>, topic: String, mut messages: mpsc::Receiver<Waiting>) {
+        loop {
+            let Waiting(message, answer) = match messages.try_recv() {
+                Ok(waiting) => waiting,
+                Err(_) => {
+                    // Who has found the queue before it was taken away has put something in, or finds it closed.
+                    shared.pacing.end(&topic);
+                    messages.close();
+                    match messages.recv().await {
+                        Some(waiting) => waiting,
+                        None => return,
+                    }
+                }
+            };
+            let _given_up = match seal_in_time(&shared, &message).await {
+                Ok(outgoing) => {
+                    let message = Message { outgoing, answer, room: None };
+                    self.queue.send(Item::Message(message)).await.map_err(drop)
+                }
+                Err(error) => {
+                    self.undelivered.fetch_sub(1, Ordering::Relaxed);
+                    answer.send(Err(error)).map_err(drop)
+                }
+            };
+            self.later.send_modify(|later| *later -= 1);
+        }
     }
 
     /// Waits until the broker has everything that was put in before.
@@ -111,15 +184,69 @@ impl Outbox {
         if self.undelivered() == 0 {
             return;
         }
+        // Those that wait for their second come into the queue first. It fails when the connection has ended.
+        let mut later = self.later.subscribe();
+        let _ended = later.wait_for(|later| *later == 0).await.is_err();
         let (done, flushed) = oneshot::channel();
         if self.queue.send(Item::Flush(done)).await.is_ok() {
             let _ended = flushed.await;
         }
     }
 
+    /// How many messages it holds.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Whether messages of QoS 0 went out since this was asked.
+    pub(crate) fn take_unanswered(&self) -> bool {
+        self.unanswered.swap(false, Ordering::Relaxed)
+    }
+
     pub(crate) fn undelivered(&self) -> usize {
         self.undelivered.load(Ordering::Relaxed)
     }
+}
+
+/// Takes a message back that nobody waits to put in any more.
+struct Counted<'a> {
+    outbox: &'a Outbox,
+    armed: bool,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.outbox.undelivered.fetch_sub(1, Ordering::Relaxed);
+            self.outbox.later.send_modify(|later| *later -= 1);
+        }
+    }
+}
+
+/// Seals a message as soon as no other of the second equals it.
+async fn seal_in_time(shared: &Shared, message: &Later) -> Result<Outgoing, BrokerError> {
+    /// A clock that stands still for so long says nothing.
+    const CLOCK_STANDS: Duration = Duration::from_secs(3);
+    let since = Instant::now();
+    loop {
+        let sealed = {
+            let device = shared.device.read().await;
+            let device = device.as_ref().ok_or(BrokerError::Closed)?;
+            let Later { topic, payload, qos, retain } = message;
+            shared.protect(device, topic, payload, *qos, *retain).map_err(BrokerError::Seal)?
+        };
+        if shared.pacing.is_first(&sealed.topic, &sealed.payload) || since.elapsed() >= CLOCK_STANDS {
+            return Ok(sealed);
+        }
+        sleep(until_the_next_second()).await;
+    }
+}
+
+/// By the clock of the system. That of the device may be another: who wakes up too early looks again.
+fn until_the_next_second() -> Duration {
+    const A_LITTLE: Duration = Duration::from_millis(10);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Duration::from_secs(1).saturating_sub(Duration::from_nanos(now.subsec_nanos().into())).max(A_LITTLE)
 }
 
 /// What the answer to a message makes room for.
@@ -145,6 +272,9 @@ struct Deliveries {
     flushing: usize,
     /// Commands that wait for the one before them, by control topic, while that one is under way.
     commands: HashMap<String, VecDeque<Message>>,
+    waiting_commands: usize,
+    unanswered: Arc<AtomicBool>,
+    shared: Arc<Shared>,
 }
 
 impl Deliveries {
@@ -158,7 +288,7 @@ impl Deliveries {
             self.begin(item).await;
         }
         loop {
-            let room = self.under_way.len() < self.limit && self.burst < Self::BURST;
+            let room = self.under_way.len() + self.waiting_commands < self.limit && self.burst < Self::BURST;
             tokio::select! {
                 item = items.recv(), if room => match item {
                     Some(item) => self.begin(item).await,
@@ -175,6 +305,7 @@ impl Deliveries {
             Item::Message(message) if message.outgoing.is_command => self.begin_command(message),
             Item::Message(message) => {
                 if message.outgoing.qos == QoS::AtMostOnce {
+                    self.unanswered.store(true, Ordering::Relaxed);
                     self.burst += 1;
                     self.flushing += 1;
                 }
@@ -193,7 +324,10 @@ impl Deliveries {
     /// the library sends again in another order.
     fn begin_command(&mut self, message: Message) {
         match self.commands.get_mut(&message.outgoing.topic) {
-            Some(waiting) => waiting.push_back(message),
+            Some(waiting) => {
+                self.waiting_commands += 1;
+                waiting.push_back(message);
+            }
             None => {
                 self.commands.insert(message.outgoing.topic.clone(), VecDeque::new());
                 self.send(message);
@@ -211,7 +345,10 @@ impl Deliveries {
                 }
             }
             Answered::Command(topic) => match self.commands.get_mut(&topic).and_then(VecDeque::pop_front) {
-                Some(next) => self.send(next),
+                Some(next) => {
+                    self.waiting_commands -= 1;
+                    self.send(next);
+                }
                 None => {
                     self.commands.remove(&topic);
                 }
@@ -227,28 +364,58 @@ impl Deliveries {
 
     /// Hands the message to the MQTT library at once, so that the order is kept, and waits for the broker's answer.
     fn send(&mut self, message: Message) {
-        let Message { mut outgoing, answer } = message;
+        let Message { outgoing, answer, room } = message;
         let (requests, broker, undelivered) =
             (self.requests.clone(), self.broker.clone(), Arc::clone(&self.undelivered));
-        let first = publish(&requests, &broker, &mut outgoing);
+        let shared = Arc::clone(&self.shared);
+        let first = publish(&requests, &broker, &outgoing);
         self.under_way.push(Box::pin(async move {
             let mut taken = first;
+            let mut lost = shared.lost.subscribe();
+            // What was lost before is not the fault of this message.
+            let before = lost.borrow().connections;
             let result = loop {
-                match taken.await {
-                    Err(NotTaken::SessionLost) => taken = publish(&requests, &broker, &mut outgoing),
+                let answer = tokio::select! {
+                    answer = &mut taken => answer,
+                    () = closed_for_it(&mut lost, before) => {
+                        shared.forget.store(true, Ordering::Release);
+                        break Err(shared.closed_on());
+                    }
+                };
+                match answer {
+                    Err(NotTaken::SessionLost) => taken = publish(&requests, &broker, &outgoing),
                     Err(NotTaken::Closed) => break Err(BrokerError::Closed),
                     Err(NotTaken::Refused(reason)) => break Err(BrokerError::Refused(reason)),
-                    Ok(taken) => break Ok(taken),
+                    Ok(delivered) => break Ok(delivered),
                 }
             };
+            if result.is_ok() && outgoing.qos != QoS::AtMostOnce {
+                shared.lost.send_if_modified(|lost| {
+                    lost.fruitless = 0;
+                    false
+                });
+            }
             undelivered.fetch_sub(1, Ordering::Relaxed);
             let _nobody_waits = answer.send(result);
+            drop(room);
             match outgoing {
                 Outgoing { is_command: true, topic, .. } => Answered::Command(topic),
                 Outgoing { qos: QoS::AtMostOnce, .. } => Answered::Flushed,
                 Outgoing { .. } => Answered::Message,
             }
         }));
+    }
+}
+
+/// Waits until the broker has closed so many connections in a row, and nothing came of them, that a message which was under
+/// way on all of them is to blame, or is among those that are.
+async fn closed_for_it(lost: &mut watch::Receiver<Lost>, before: u64) {
+    let is_to_blame = |lost: &Lost| {
+        lost.fruitless >= MAX_FRUITLESS && lost.connections.saturating_sub(before) >= u64::from(MAX_FRUITLESS)
+    };
+    if lost.wait_for(is_to_blame).await.is_err() {
+        // The connection has ended, and that is said.
+        pending::<()>().await;
     }
 }
 
@@ -280,11 +447,7 @@ async fn known(mut broker: watch::Receiver<Option<BrokerLimits>>) {
 }
 
 /// Publishes what the broker takes: what it does not take would end this connection, and each one after it.
-fn publish(
-    requests: &Requests,
-    broker: &watch::Receiver<Option<BrokerLimits>>,
-    outgoing: &mut Outgoing,
-) -> Answer<Taken> {
+fn publish(requests: &Requests, broker: &watch::Receiver<Option<BrokerLimits>>, outgoing: &Outgoing) -> Answer<Taken> {
     let limits = *broker.borrow();
     match limits.map_or(Ok(()), |limits| limits.fit(outgoing)) {
         Ok(()) => requests.publish(outgoing),

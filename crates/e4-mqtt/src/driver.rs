@@ -2,14 +2,17 @@
 
 use crate::{
     QoS,
+    bounds::MAX_WAITING_COMMANDS,
+    copies::Copies,
     event::{Event, Granted, Message, Protection, Refused},
     limits::BrokerLimits,
     loss::{Cause, Loss},
+    pause::{Life, Pause},
     protocol::{Arrived, Broken, Connected, Happening, Limits, Link, NotTaken},
-    queue::Receipt,
+    queue::{NoRoom, Receipt},
     shared::Shared,
 };
-use e4::{NameError, OpenError, Opened, Refusal, Topic};
+use e4::{NameError, OpenError, Opened, Refusal, Timestamp, Topic, controller::SealedCommand};
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
@@ -18,7 +21,7 @@ use std::{
 use tokio::{
     sync::{Notify, RwLock, watch},
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::sleep,
 };
 
 /// Drives the connection until it is asked to end.
@@ -27,38 +30,55 @@ pub(crate) async fn drive(mut link: Link, shared: Arc<Shared>, limits: Limits, e
     let beside =
         [tokio::spawn(Arc::clone(&commands).retry()), tokio::spawn(erase_expired_keys(Arc::clone(&shared.device)))];
     let mut pause = Pause::default();
+    let mut copies = Copies::default();
     renew_will(&shared, &mut link).await;
     loop {
-        match link.poll().await {
+        let loss = match link.poll().await {
             Ok(Happening::Connected(connected)) => {
                 tracing::debug!(session_kept = connected.session_kept, "connected");
                 pause.connected();
+                shared.is_up.send_replace(true);
                 commands.connected(connected.session_kept);
                 let max_packet = connected.max_packet.map_or(limits.packet, |broker| broker.min(limits.packet));
                 let max_qos = connected.max_qos;
                 shared.connected(&connected);
                 shared.broker.send_replace(Some(BrokerLimits { max_packet, max_qos }));
+                continue;
             }
-            Ok(Happening::Arrived(arrived)) => take_in(&shared, &commands, arrived).await,
-            Ok(Happening::Acknowledged) => shared.queue.acknowledgement_sent(),
-            Ok(Happening::Other) => (),
+            Ok(Happening::Arrived(arrived)) => match take_in(&shared, &commands, &mut copies, arrived).await {
+                Ok(()) => continue,
+                Err(NoRoom) => {
+                    link.cut();
+                    let reason = "the broker sent more than is kept here without an acknowledgement".to_owned();
+                    Loss { cause: Cause::OverBounds, reason, in_a_row: 0 }
+                }
+            },
+            Ok(Happening::Acknowledged) => {
+                shared.queue.acknowledgement_sent();
+                continue;
+            }
+            Ok(Happening::Other) => continue,
             Err(Broken::Closed) => break,
-            Err(Broken::Lost(loss)) => {
-                let loss = pause.lost(loss);
-                tracing::debug!(%loss, "disconnected");
-                shared.queue.connection_lost();
-                let is_final = loss.cause == Cause::TakenOver;
-                shared.lost(loss);
-                if is_final {
-                    break;
-                }
-                tokio::select! {
-                    () = sleep(pause.next()) => (),
-                    () = shared.ending.notified() => break,
-                }
-                renew_will(&shared, &mut link).await;
-            }
+            Err(Broken::Lost(loss)) => loss,
+        };
+        let (loss, life) = pause.lost(loss);
+        tracing::debug!(%loss, "disconnected");
+        copies.clear();
+        shared.queue.connection_lost();
+        let is_final = loss.cause.is_final();
+        shared.lost(loss, life);
+        if is_final {
+            break;
         }
+        tokio::select! {
+            () = sleep(pause.next()) => (),
+            () = shared.ending.notified() => break,
+        }
+        // Whoever gave up in between has been told so; what it asked for is not asked again.
+        if shared.forget.swap(false, Ordering::AcqRel) {
+            link.forget();
+        }
+        renew_will(&shared, &mut link).await;
     }
     beside.iter().for_each(JoinHandle::abort);
     // Whoever waits for an answer of the broker is told that it will not come.
@@ -82,28 +102,38 @@ async fn renew_will(shared: &Shared, link: &mut Link) {
     }
 }
 
-/// Takes in a message or command.
-async fn take_in(shared: &Shared, commands: &Commands, arrived: Arrived) {
+/// Takes in a message or command. Fails if the broker has to keep it.
+async fn take_in(shared: &Shared, commands: &Commands, copies: &mut Copies, arrived: Arrived) -> Result<(), NoRoom> {
     let receipt = shared.queue.receipt(&arrived);
     if arrived.topic == shared.control_topic.as_str().as_bytes() {
         return commands.take(arrived, receipt).await;
     }
     if shared.leave_messages || shared.queue.is_delivered_again(&arrived, receipt) {
-        return;
+        return Ok(());
     }
     let Arrived { qos, retained, .. } = arrived;
     let message = match open(shared, &arrived.topic, &arrived.payload).await {
-        Ok((topic, Some(message))) => Message::opened(topic, message, retained, qos),
+        Ok((topic, Some(message))) => {
+            if message.repeated && copies.is_one(&arrived) {
+                shared.queue.acknowledge(receipt);
+                return Ok(());
+            }
+            copies.expect(&arrived, shared.filters_that_match(&topic).saturating_sub(1));
+            Message::opened(topic, message, retained, qos)
+        }
         Ok((topic, None)) => {
             Message { topic, payload: arrived.payload.to_vec(), protection: Protection::Clear, retained, qos }
         }
         Err(Some(reason)) => {
             shared.queue.acknowledge(receipt);
-            return shared.queue.push(refused(&arrived.topic, reason, retained));
+            if !(reason == OpenError::Refused(Refusal::Repeated) && copies.is_one(&arrived)) {
+                shared.queue.push(refused(&arrived.topic, reason, retained));
+            }
+            return Ok(());
         }
-        Err(None) => return,
+        Err(None) => return Ok(()),
     };
-    shared.queue.push_message(Event::Message(message), arrived, receipt);
+    shared.queue.push_message(message, arrived, receipt)
 }
 
 /// A message with its topic, none if it passes in the clear.
@@ -186,8 +216,15 @@ impl Shared {
         }
     }
 
-    fn lost(&self, loss: Loss) {
+    fn lost(&self, loss: Loss, life: Life) {
         *self.last_loss() = Some(loss.clone());
+        self.is_up.send_replace(false);
+        if life != Life::NotMade {
+            self.lost.send_modify(|lost| {
+                lost.connections += 1;
+                lost.fruitless = if life == Life::ClosedSoon { lost.fruitless.saturating_add(1) } else { 0 };
+            });
+        }
         self.queue.push(Event::Disconnected(loss));
     }
 
@@ -219,8 +256,6 @@ struct Waiting {
 
 impl Commands {
     const RETRY_AFTER: Duration = Duration::from_secs(1);
-    /// Of QoS 0, which key servers do not use; others may, to fill the memory.
-    const MAX_WAITING_WITHOUT_RECEIPT: usize = 64;
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -237,10 +272,22 @@ impl Commands {
         }
     }
 
-    /// Carries a command out, and acknowledges it once its result is stored.
-    async fn take(&self, arrived: Arrived, receipt: Option<Receipt>) {
-        if let Some(waiting) = self.others_wait() {
-            return self.wait(waiting, Waiting { arrived, receipt });
+    /// Carries a command out, and acknowledges it once its result is stored. Fails if it would have to wait and there is no
+    /// room for it.
+    async fn take(&self, arrived: Arrived, receipt: Option<Receipt>) -> Result<(), NoRoom> {
+        if arrived.payload.len() > SealedCommand::MAX_LEN {
+            self.done(receipt, refused(&arrived.topic, Refusal::NotAuthentic.into(), arrived.retained));
+            return Ok(());
+        }
+        let others_wait = !self.waiting().is_empty();
+        if others_wait {
+            return match self.judge(&arrived.payload).await {
+                Some(refusal) => {
+                    self.done(receipt, refused(&arrived.topic, refusal.into(), arrived.retained));
+                    Ok(())
+                }
+                None => self.wait(Waiting { arrived, receipt }),
+            };
         }
         match self.try_to_carry_out(&arrived).await {
             Ok(event) => self.done(receipt, event),
@@ -248,23 +295,45 @@ impl Commands {
             Err(Some(reason)) => {
                 tracing::warn!(%reason, "a command waits");
                 self.shared.queue.push(Event::CommandWaits(reason));
-                self.wait(self.waiting(), Waiting { arrived, receipt });
+                self.wait(Waiting { arrived, receipt })?;
             }
         }
+        Ok(())
     }
 
-    fn others_wait(&self) -> Option<MutexGuard<'_, VecDeque<Waiting>>> {
-        let waiting = self.waiting();
-        (!waiting.is_empty()).then_some(waiting)
+    /// Why a command need not wait, if so: it will never be carried out.
+    async fn judge(&self, command: &[u8]) -> Option<Refusal> {
+        let device = self.shared.device.read().await;
+        let device = device.as_ref()?;
+        if !device.is_authentic_command(command) {
+            return Some(Refusal::NotAuthentic);
+        }
+        let sent = command.first_chunk().map(|bytes| Timestamp::from_unix(u64::from_le_bytes(*bytes)));
+        device.newest_command().filter(|newest| sent < Some(*newest)).map(|newest| Refusal::Superseded { newest })
     }
 
-    fn wait(&self, mut waiting: MutexGuard<'_, VecDeque<Waiting>>, command: Waiting) {
-        if command.receipt.is_some() || waiting.len() < Self::MAX_WAITING_WITHOUT_RECEIPT {
+    fn wait(&self, command: Waiting) -> Result<(), NoRoom> {
+        let mut waiting = self.waiting();
+        // The same one again says nothing new; but the broker keeps it if it was not kept there before.
+        if let Some(same) = waiting.iter_mut().find(|other| other.arrived.payload == command.arrived.payload) {
+            let receipt = match same.receipt {
+                Some(_) => command.receipt,
+                None => std::mem::replace(&mut same.receipt, command.receipt),
+            };
+            drop(waiting);
+            self.shared.queue.acknowledge(receipt);
+            return Ok(());
+        }
+        if waiting.len() < MAX_WAITING_COMMANDS {
             waiting.push_back(command);
             self.more.notify_one();
-        } else {
-            tracing::warn!("too many commands wait: one of QoS 0 is dropped");
+            return Ok(());
         }
+        if command.receipt.is_some() {
+            return Err(NoRoom);
+        }
+        tracing::warn!("too many commands wait: one of QoS 0 is dropped");
+        Ok(())
     }
 
     /// Tries again, for as long as the connection lives.
@@ -356,42 +425,5 @@ async fn erase_expired_keys(device: Arc<RwLock<Option<e4::Client>>>) {
             // They are erased in memory, and it is tried again.
             tracing::warn!(%error, "expired keys are still stored");
         }
-    }
-}
-
-/// How long to wait before connecting again: longer each time, and not in step with others who lost the same broker.
-#[derive(Default)]
-struct Pause {
-    failures: u32,
-    /// Connections that were lost soon after they were made.
-    in_a_row: u32,
-    connected: Option<Instant>,
-}
-
-impl Pause {
-    const SHORTEST: Duration = Duration::from_millis(250);
-    const LONGEST: Duration = Duration::from_secs(30);
-    /// A connection that lasts this long has not failed.
-    const LASTING: Duration = Duration::from_secs(5);
-
-    fn connected(&mut self) {
-        self.connected = Some(Instant::now());
-    }
-
-    /// Counts what was lost soon after it was made.
-    fn lost(&mut self, mut loss: Loss) -> Loss {
-        match self.connected.take() {
-            Some(since) if since.elapsed() >= Self::LASTING => (self.failures, self.in_a_row) = (0, 0),
-            Some(_) => self.in_a_row = self.in_a_row.saturating_add(1),
-            None => self.in_a_row = 0,
-        }
-        loss.in_a_row = self.in_a_row;
-        loss
-    }
-
-    fn next(&mut self) -> Duration {
-        let longest = Self::SHORTEST.saturating_mul(1 << self.failures.min(10)).min(Self::LONGEST);
-        self.failures = self.failures.saturating_add(1);
-        longest.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 }

@@ -26,6 +26,8 @@ pub enum BuildError {
     UnsealedWill,
     /// The MQTT library does not take the options; its reason.
     Options(String),
+    /// The topic of the last will has a control character in it.
+    ControlCharacter,
     /// It was not called from within a Tokio runtime.
     NoRuntime,
 }
@@ -40,6 +42,9 @@ impl fmt::Display for BuildError {
                 "the last will in the options would not be sealed: give it to the connection's builder instead",
             ),
             Self::Options(reason) => write!(f, "the MQTT options are not valid: {reason}"),
+            Self::ControlCharacter => {
+                f.write_str("the topic of the last will has a control character in it, which brokers refuse")
+            }
             Self::NoRuntime => f.write_str("connect from within a Tokio runtime, which drives the connection"),
         }
     }
@@ -111,6 +116,10 @@ pub enum BrokerError {
     Refused(String),
     /// The broker did not answer in time. If there was no connection for some of it, why the last one ended.
     NoAnswer(Option<Box<Loss>>),
+    /// The broker closed the connection each time it was sent this; the last reason.
+    ClosedOn(Option<Box<Loss>>),
+    /// The message waited for the next second, since it is equal to another one, and could not be sealed any more then.
+    Seal(SealError),
     /// The connection was closed before the broker answered.
     Closed,
 }
@@ -123,6 +132,11 @@ impl fmt::Display for BrokerError {
             Self::NoAnswer(Some(loss)) => {
                 write!(f, "the broker did not answer in time; the last connection ended: {loss}")
             }
+            Self::ClosedOn(None) => f.write_str("the broker closes the connection each time it is sent this"),
+            Self::ClosedOn(Some(loss)) => {
+                write!(f, "the broker closes the connection each time it is sent this: {loss}")
+            }
+            Self::Seal(error) => error.fmt(f),
             Self::Closed => f.write_str("the connection was closed before the broker answered"),
         }
     }

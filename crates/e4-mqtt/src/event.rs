@@ -31,7 +31,7 @@ pub enum Event {
         granted: QoS,
     },
     /// The connection is lost or could not be made. The next try follows by itself, unless the cause is
-    /// [`Cause::TakenOver`](crate::Cause::TakenOver): then the connection is closed, as by a shutdown.
+    /// [final](crate::Cause::is_final): then the connection is closed, as by a shutdown.
     Disconnected(Loss),
     /// A message arrived.
     Message(Message),
@@ -42,6 +42,12 @@ pub enum Event {
     CommandWaits(OpenError),
     /// Something arrived that is not acceptable, and was dropped.
     Refused(Refused),
+    /// More equal messages are published on this topic than seconds pass, and publishing there waits. Within a second equal
+    /// messages cannot be told from a replay: a counter in the payload makes them differ.
+    EqualMessagesWait {
+        /// The topic.
+        topic: String,
+    },
     /// The connection is made without the last will, which cannot be sealed. It is tried again at the next connect.
     WillWithheld(SealError),
     /// The application took events more slowly than they came, and these are lost.

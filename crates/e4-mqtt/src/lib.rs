@@ -47,6 +47,17 @@
 //! them, and until then the broker keeps more of them back. In MQTT 5 it sends as many as the queue holds at most. In 3.1.1 it
 //! decides for itself, often 20; an application that leaves so many unacknowledged keeps commands waiting as well.
 //!
+//! All bounds are in [`bounds`].
+//!
+//! # Equal messages
+//!
+//! Two messages on one topic with equal payloads, sealed in the same second by the same signer, are equal byte for byte, and
+//! receivers take the second one for a replay. So it waits for the next second, and what is published on its topic after it
+//! waits behind it; other topics go on. Who has more equal messages a second than that is told by
+//! [`Event::EqualMessagesWait`], and [`Connection::publish`] waits: a counter in the payload makes them differ, or receivers
+//! [report](e4::Repeated::Report) repeated messages as messages. Two *clients* that publish the same in the same second under
+//! one key still make equal messages, unless they sign.
+//!
 //! # Retained messages and last wills
 //!
 //! Both are older than a message may be by default: allow their age with [`e4::Client::set_max_age`] on their topics,
@@ -67,6 +78,7 @@
 compile_error!("e4-mqtt needs one of its features `v4` (MQTT 3.1.1) and `v5` (MQTT 5)");
 
 // Layers only look down: a module knows those above it in this list.
+pub mod bounds;
 mod loss;
 
 mod error;
@@ -74,7 +86,10 @@ mod protocol;
 
 mod event;
 
+mod copies;
 mod limits;
+mod pacing;
+mod pause;
 mod queue;
 mod will;
 

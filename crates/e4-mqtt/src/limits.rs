@@ -17,7 +17,7 @@ impl BrokerLimits {
         if bytes > limit { Err(PublishError::TooLarge { bytes, limit }) } else { Ok(()) }
     }
 
-    /// Makes a message one that the broker takes, or says why it cannot be.
+    /// Says why the broker does not take a message, if it does not.
     pub(crate) fn fit(self, message: &Outgoing) -> Result<(), String> {
         self.check_size(message).map_err(|error| error.to_string())?;
         let (qos, max_qos) = (message.qos as u8, self.max_qos as u8);
@@ -26,6 +26,11 @@ impl BrokerLimits {
         }
         Ok(())
     }
+}
+
+/// Whether a topic or filter has a control character, for which brokers close the connection (MQTT 5, section 1.5.4).
+pub(crate) fn has_control_character(text: &str) -> bool {
+    text.chars().any(char::is_control)
 }
 
 impl Outgoing {

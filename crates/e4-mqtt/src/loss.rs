@@ -34,10 +34,24 @@ pub enum Cause {
     TakenOver,
     /// What the broker sent cannot be read, or is not allowed.
     Unreadable,
-    /// The broker sent more than it may, and this client ended the connection: [bounds](crate#bounds).
+    /// The broker closed the connection that it had taken, and did not say why: in MQTT 3.1.1 it never does. Too large a
+    /// packet, something that is forbidden, and another client with the same MQTT client id look the same.
+    Closed,
+    /// The broker took one connection after the other and closed each of them soon, without a word: as it does when another
+    /// client with the same MQTT client id connects again each time as well. The connection does not come back.
+    Contested,
+    /// The broker sent more than it may, and this client ended the connection: [bounds](crate::bounds).
     OverBounds,
     /// Anything else: the network, TLS, a name that cannot be resolved.
     Network,
+}
+
+impl Cause {
+    /// Whether it is no use to connect again: the connection is closed for good.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::TakenOver | Self::Contested)
+    }
 }
 
 impl fmt::Display for Loss {

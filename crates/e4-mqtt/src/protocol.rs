@@ -12,7 +12,12 @@ use crate::{
     loss::{Cause, Loss},
 };
 use bytes::Bytes;
-use std::{fmt, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 #[cfg(all(feature = "v4", not(feature = "v5")))]
 pub use rumqttc_v4::QoS;
@@ -64,6 +69,14 @@ impl From<rumqttc_v5::MqttOptions> for MqttOptions {
     fn from(options: rumqttc_v5::MqttOptions) -> Self {
         Self::V5(Box::new(options))
     }
+}
+
+/// Packet identifiers of messages of QoS 2 of which the broker said that nobody has subscribed to their topic. It says so
+/// with its first answer, and the library hands on the last one.
+type Unheard = Arc<Mutex<BTreeSet<u16>>>;
+
+fn unheard(unheard: &Unheard) -> MutexGuard<'_, BTreeSet<u16>> {
+    unheard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How many requests go out in one write, if the user does not say.
@@ -235,6 +248,16 @@ impl Link {
         either!(self, link => link.poll().await)
     }
 
+    /// Ends the connection without a word to the broker; to poll again connects again.
+    pub(crate) fn cut(&mut self) {
+        either!(self, link => link.cut());
+    }
+
+    /// Forgets what is under way to the broker, and says so to whoever waits for it. For a connection that was lost.
+    pub(crate) fn forget(&mut self) {
+        either!(self, link => link.forget());
+    }
+
     /// Sets the last will for the next time of connecting; its payload as it goes out.
     pub(crate) fn set_will(&mut self, will: Option<&Outgoing>) {
         either!(self, link => link.set_will(will));
@@ -242,7 +265,7 @@ impl Link {
 }
 
 /// What both versions have in the same words but different types. The version's module adds what differs: `adjust`,
-/// `adjust_events`, `resume`, `options_mut`, `last_will`, `publish_options`, `taken`, `ask`, `pub_ack`, `pub_rec`,
+/// `adjust_events`, `resume`, `forget`, `options_mut`, `note_unheard`, `last_will`, `publish_options`, `taken`, `ask`, `pub_ack`, `pub_rec`,
 /// `happening` and `cause`.
 ///
 /// `TCP_NODELAY` is set in both: what goes out is flushed in batches already, and to hold it back for the network as
@@ -251,7 +274,7 @@ macro_rules! common {
     ($rumqttc:ident) => {
         use super::{
             Answer, Arrived, Broken, Connected, Happening, Limits, NotTaken, Outgoing, QoS, REQUEST_BATCH, Taken,
-            cause_of_io,
+            Unheard, cause_of_io, unheard,
         };
         use crate::{
             error::BuildError,
@@ -286,16 +309,19 @@ macro_rules! common {
                 .try_build()
                 .map_err(|error| BuildError::Options(error.to_string()))?;
             adjust_events(&mut events);
-            Ok((Requests(client), Link { events, without_will, connected: false }))
+            let heard_by_nobody = Unheard::default();
+            let requests = Requests(client, Unheard::clone(&heard_by_nobody));
+            Ok((requests, Link { events, without_will, connected: false, unheard: heard_by_nobody }))
         }
 
         #[derive(Clone)]
-        pub(crate) struct Requests(AsyncClient);
+        pub(crate) struct Requests(AsyncClient, Unheard);
 
         impl Requests {
             pub(super) fn publish(&self, message: &Outgoing) -> Answer<Taken> {
                 let Outgoing { topic, payload, .. } = message;
                 let notice = self.0.try_publish_tracked(topic.as_str(), payload.clone(), publish_options(message));
+                let unheard = Unheard::clone(&self.1);
                 Box::pin(async move {
                     let result = notice?.wait_async().await.map_err(|error| match error {
                         PublishNoticeError::SessionReset | PublishNoticeError::Recv => NotTaken::SessionLost,
@@ -303,7 +329,7 @@ macro_rules! common {
                         PublishNoticeError::Qos0NotFlushed => NotTaken::SessionLost,
                         error => NotTaken::Refused(error.to_string()),
                     })?;
-                    taken(result)
+                    taken(result, &unheard)
                 })
             }
 
@@ -386,12 +412,14 @@ macro_rules! common {
             without_will: MqttOptions,
             /// The broker has taken the connection that there is now.
             connected: bool,
+            unheard: Unheard,
         }
 
         impl Link {
             pub(super) async fn poll(&mut self) -> Result<Happening, Broken> {
                 match self.events.poll().await {
                     Ok(event) => {
+                        note_unheard(&event, &self.unheard);
                         let happening = happening(event, &self.without_will);
                         if matches!(happening, Happening::Connected(_)) {
                             self.connected = true;
@@ -407,6 +435,7 @@ macro_rules! common {
                         // What was read before the end would come after the next connection is made, as if it were part of
                         // that one. It is not acknowledged and comes again.
                         self.events.state.events.clear();
+                        unheard(&self.unheard).clear();
                         let cause = cause(&error, std::mem::take(&mut self.connected));
                         let reason = match error {
                             // Its own text shows the whole packet.
@@ -416,6 +445,17 @@ macro_rules! common {
                         Err(Broken::Lost(Loss { cause, reason, in_a_row: 0 }))
                     }
                 }
+            }
+
+            pub(super) fn cut(&mut self) {
+                self.connected = false;
+                self.events.clean();
+                self.events.state.events.clear();
+                unheard(&self.unheard).clear();
+            }
+
+            pub(super) fn forget(&mut self) {
+                forget(&mut self.events);
             }
 
             pub(super) fn set_will(&mut self, will: Option<&Outgoing>) {
@@ -438,6 +478,7 @@ fn cause_of_io(error: &std::io::Error, connected: bool) -> Cause {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     match error.kind() {
         UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe if !connected => Cause::ClosedBeforeAnswer,
+        UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe => Cause::Closed,
         _ => Cause::Network,
     }
 }

@@ -6,7 +6,8 @@
 
 use crate::{
     QoS,
-    event::{Event, Overflow},
+    bounds::MAX_UNACKNOWLEDGED,
+    event::{Event, Message, Overflow},
     protocol::{Arrived, Requests},
 };
 use bytes::Bytes;
@@ -16,9 +17,6 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::{Notify, watch};
-
-/// Packet identifiers are two bytes: no broker that keeps to the standard has more messages under way.
-const MOST_UNDER_WAY: usize = 65_535;
 
 /// An acknowledgement that the broker waits for.
 #[derive(Debug, Clone, Copy)]
@@ -36,8 +34,20 @@ struct Unacknowledged {
     payload: Bytes,
 }
 
+/// More has arrived than is kept.
+#[derive(Debug)]
+pub(crate) struct NoRoom;
+
+/// What a message weighs while it waits, in bytes.
+fn weight(message: &Message) -> usize {
+    /// The event itself.
+    const AROUND: usize = 256;
+    AROUND + message.topic.len() + message.payload.len()
+}
+
 pub(crate) struct Queue {
     capacity: usize,
+    max_bytes: usize,
     requests: Requests,
     inner: Mutex<Inner>,
     arrived: Notify,
@@ -51,6 +61,10 @@ struct Inner {
     overflow: Overflow,
     /// The last event was that of the overflow.
     told: bool,
+    /// Bytes of the messages among the events.
+    bytes: usize,
+    /// How many of them are of QoS 1 or 2.
+    unacknowledged: usize,
     /// The message that the application has in its hands.
     in_hand: Option<Unacknowledged>,
     connection: u64,
@@ -62,8 +76,15 @@ struct Inner {
 }
 
 impl Queue {
-    pub(crate) fn new(capacity: usize, requests: Requests) -> Self {
-        Self { capacity, requests, inner: Mutex::default(), arrived: Notify::new(), unsent: watch::Sender::new(0) }
+    pub(crate) fn new(capacity: usize, max_bytes: usize, requests: Requests) -> Self {
+        Self {
+            capacity,
+            max_bytes,
+            requests,
+            inner: Mutex::default(),
+            arrived: Notify::new(),
+            unsent: watch::Sender::new(0),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -83,19 +104,39 @@ impl Queue {
         inner.stale && inner.rebind(arrived, receipt)
     }
 
-    /// Puts in a message, which is acknowledged when the application is done with it.
-    pub(crate) fn push_message(&self, event: Event, arrived: Arrived, receipt: Option<Receipt>) {
+    /// Puts in a message, which is acknowledged when the application is done with it. Fails if it is one of QoS 1 or 2 and
+    /// there is no room for it: then the broker has to keep it.
+    pub(crate) fn push_message(
+        &self,
+        message: Message,
+        arrived: Arrived,
+        receipt: Option<Receipt>,
+    ) -> Result<(), NoRoom> {
         let mut inner = self.lock();
-        let room = if receipt.is_some() { self.capacity.saturating_add(MOST_UNDER_WAY) } else { self.capacity };
         if inner.unread {
             // It stays in the broker, if its QoS is 1 or 2.
-        } else if inner.events.len() < room {
-            let Arrived { topic, payload, .. } = arrived;
-            inner.events.push_back((event, receipt.map(|receipt| Unacknowledged { receipt, topic, payload })));
-            self.arrived.notify_one();
-        } else {
-            inner.overflow.messages += 1;
+            return Ok(());
         }
+        let bytes = weight(&message);
+        let is_light = inner.bytes == 0 || inner.bytes.saturating_add(bytes) <= self.max_bytes;
+        let is_few = match receipt {
+            Some(_) => inner.unacknowledged < MAX_UNACKNOWLEDGED,
+            None => inner.events.len() < self.capacity,
+        };
+        if !(is_light && is_few) {
+            if receipt.is_some() {
+                return Err(NoRoom);
+            }
+            inner.overflow.messages += 1;
+            return Ok(());
+        }
+        let Arrived { topic, payload, .. } = arrived;
+        inner.bytes += bytes;
+        inner.unacknowledged += usize::from(receipt.is_some());
+        let unacknowledged = receipt.map(|receipt| Unacknowledged { receipt, topic, payload });
+        inner.events.push_back((Event::Message(message), unacknowledged));
+        self.arrived.notify_one();
+        Ok(())
     }
 
     /// Puts in anything else.
@@ -129,6 +170,10 @@ impl Queue {
                 }
                 if let Some((event, unacknowledged)) = inner.events.pop_front() {
                     inner.told = false;
+                    if let Event::Message(message) = &event {
+                        inner.bytes = inner.bytes.saturating_sub(weight(message));
+                        inner.unacknowledged -= usize::from(unacknowledged.is_some());
+                    }
                     inner.in_hand = unacknowledged;
                     return Some(event);
                 }
@@ -183,6 +228,7 @@ impl Queue {
         let mut inner = self.lock();
         inner.unread = true;
         inner.events.clear();
+        (inner.bytes, inner.unacknowledged) = (0, 0);
         inner.in_hand = None;
     }
 

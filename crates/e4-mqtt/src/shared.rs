@@ -2,8 +2,10 @@
 
 use crate::{
     QoS,
+    error::BrokerError,
     limits::BrokerLimits,
     loss::Loss,
+    pacing::{Pacing, Waiting},
     protocol::{Outgoing, Requests},
     queue::Queue,
     will::LastWill,
@@ -11,11 +13,14 @@ use crate::{
 use bytes::Bytes;
 use e4::{ControlTopic, Topic, TopicFilter};
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicU64},
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 use tokio::{
-    sync::{Notify, RwLock, watch},
+    sync::{Notify, RwLock, Semaphore, mpsc, watch},
     task::AbortHandle,
 };
 
@@ -38,6 +43,15 @@ pub(crate) struct Shared {
     pub(crate) following: Mutex<Option<QoS>>,
     /// Why the last connection ended.
     pub(crate) last_loss: Mutex<Option<Loss>>,
+    /// There is a connection.
+    pub(crate) is_up: watch::Sender<bool>,
+    /// How connections were lost.
+    pub(crate) lost: watch::Sender<Lost>,
+    /// What the library holds for the broker is to be forgotten when the connection is lost next.
+    pub(crate) forget: AtomicBool,
+    pub(crate) pacing: Pacing<mpsc::Sender<Waiting>>,
+    /// Room for commands, by control topic.
+    pub(crate) command_room: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// What the broker takes; none before the first connection.
     pub(crate) broker: watch::Sender<Option<BrokerLimits>>,
     /// Told once when the connection is to end, connected or not.
@@ -49,7 +63,32 @@ pub(crate) struct Shared {
     pub(crate) ended: watch::Receiver<bool>,
 }
 
+/// How connections were lost.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Lost {
+    /// How many that the broker had taken.
+    pub(crate) connections: u64,
+    /// How many in a row it closed soon, with nothing done.
+    pub(crate) fruitless: u32,
+}
+
 impl Shared {
+    /// That the broker closes the connection for what it was sent.
+    pub(crate) fn closed_on(&self) -> BrokerError {
+        BrokerError::ClosedOn(self.last_loss().clone().map(Box::new))
+    }
+
+    /// How many subscriptions of the application bring messages of a topic.
+    pub(crate) fn filters_that_match(&self, topic: &str) -> usize {
+        let Ok(topic) = Topic::new(topic) else { return 0 };
+        let matches = |filter: &str| {
+            let shared = filter.strip_prefix("$share/").and_then(|shared| shared.split_once('/'));
+            let filter = shared.map_or(filter, |(_group, filter)| filter);
+            TopicFilter::new(filter).is_ok_and(|filter| filter.matches(&topic))
+        };
+        self.subscriptions().keys().filter(|filter| matches(filter)).count()
+    }
+
     pub(crate) fn following(&self) -> MutexGuard<'_, Option<QoS>> {
         self.following.lock().unwrap_or_else(PoisonError::into_inner)
     }

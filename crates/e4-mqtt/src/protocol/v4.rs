@@ -21,6 +21,10 @@ fn adjust(options: &mut MqttOptions, limits: Limits) {
 /// Nothing is to be done for a session that only the broker remembers.
 fn resume(_options: &mut MqttOptions) {}
 
+fn forget(events: &mut EventLoop) {
+    events.reset_session_state();
+}
+
 fn options_mut(events: &mut EventLoop) -> &mut MqttOptions {
     &mut events.mqtt_options
 }
@@ -37,7 +41,9 @@ fn publish_options(message: &Outgoing) -> PublishOptions {
     PublishOptions::new(message.qos).retain(message.retain)
 }
 
-fn taken(result: PublishResult) -> Result<Taken, NotTaken> {
+fn note_unheard(_: &Event, _: &Unheard) {}
+
+fn taken(result: PublishResult, _: &Unheard) -> Result<Taken, NotTaken> {
     match result {
         PublishResult::Qos0Flushed => Ok(Taken::Sent),
         // This version says no more.
@@ -91,6 +97,7 @@ fn cause(error: &ConnectionError, connected: bool) -> Cause {
         // The refusals of MQTT 5 have other codes, and more bytes.
         ConnectionError::MqttState(StateError::Deserialization(_)) if !connected => Cause::WrongVersion,
         ConnectionError::MqttState(StateError::ConnectionAborted) if !connected => Cause::ClosedBeforeAnswer,
+        ConnectionError::MqttState(StateError::ConnectionAborted) => Cause::Closed,
         ConnectionError::MqttState(StateError::Io(error)) | ConnectionError::Io(error) => cause_of_io(error, connected),
         ConnectionError::NotConnAck(_)
         | ConnectionError::SessionStateMismatch { .. }

@@ -1,9 +1,9 @@
 //! MQTT 5.
 
 use rumqttc_v5::{
-    ConnectReturnCode, DisconnectReasonCode, Event, LastWillProperties, Outgoing as Sent, Packet, PersistedAckMode,
-    PersistedSession, PubAckReason, PubCompReason, PublishProperties, RetainForwardRule, SessionStore,
-    SessionStoreError, SessionStoreKey, SubscribeFilter,
+    ConnectReturnCode, DisconnectReasonCode, Event, LastWillProperties, NoticeFailureReason, Outgoing as Sent, Packet,
+    PersistedAckMode, PersistedSession, PubAckReason, PubCompReason, PubRecReason, PublishProperties,
+    RetainForwardRule, SessionStore, SessionStoreError, SessionStoreKey, SubscribeFilter,
 };
 use std::{future, pin::Pin};
 
@@ -29,6 +29,11 @@ fn resume(options: &mut MqttOptions) {
     let upper_limit = options.get_outgoing_inflight_upper_limit();
     let expiry = options.session_expiry_interval();
     options.set_session_store(NothingUnderWay { upper_limit, expiry });
+}
+
+/// Not all of the session, as the library would publish nothing more in one that only the broker remembers.
+fn forget(events: &mut EventLoop) {
+    events.drain_pending_as_failed(NoticeFailureReason::SessionReset);
 }
 
 fn options_mut(events: &mut EventLoop) -> &mut MqttOptions {
@@ -57,7 +62,14 @@ fn publish_options(message: &Outgoing) -> PublishOptions {
         .properties(PublishProperties { content_type: Some(CONTENT_TYPE.to_owned()), ..PublishProperties::default() })
 }
 
-fn taken(result: PublishResult) -> Result<Taken, NotTaken> {
+/// Whoever waits for the message is told after its last answer, which comes after this one.
+fn note_unheard(event: &Event, unheard: &Unheard) {
+    if let Event::Incoming(Packet::PubRec(PubRec { pkid, reason: PubRecReason::NoMatchingSubscribers, .. })) = event {
+        super::unheard(unheard).insert(*pkid);
+    }
+}
+
+fn taken(result: PublishResult, unheard: &Unheard) -> Result<Taken, NotTaken> {
     let refused = |reason: &dyn std::fmt::Debug| Err(NotTaken::Refused(format!("the broker refuses it: {reason:?}")));
     match result {
         PublishResult::Qos0Flushed => Ok(Taken::Sent),
@@ -67,8 +79,9 @@ fn taken(result: PublishResult) -> Result<Taken, NotTaken> {
             reason => refused(&reason),
         },
         PublishResult::Qos2PubRecRejected(rec) => refused(&rec.reason),
-        // The library does not hand on whether PUBREC said that there is no subscriber.
         PublishResult::Qos2Completed(complete) => match complete.reason {
+            // The library does not hand on whether PUBREC said that there is no subscriber.
+            PubCompReason::Success if super::unheard(unheard).remove(&complete.pkid) => Ok(Taken::NoSubscriber),
             PubCompReason::Success => Ok(Taken::ByBroker),
             reason @ PubCompReason::PacketIdentifierNotFound => refused(&reason),
         },
@@ -132,6 +145,7 @@ fn cause(error: &ConnectionError, connected: bool) -> Cause {
         // A CONNACK of MQTT 3.1.1 has no properties.
         ConnectionError::MqttState(StateError::Deserialization(_)) if !connected => Cause::WrongVersion,
         ConnectionError::MqttState(StateError::ConnectionAborted) if !connected => Cause::ClosedBeforeAnswer,
+        ConnectionError::MqttState(StateError::ConnectionAborted) => Cause::Closed,
         ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => match reason_code {
             DisconnectReasonCode::SessionTakenOver => Cause::TakenOver,
             code => Cause::Ended(*code as u8),

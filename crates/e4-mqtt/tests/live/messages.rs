@@ -172,3 +172,53 @@ async fn what_is_shown_of_a_session_has_no_payload_and_no_key_in_it(setup: Setup
         assert!(!gives_away(&shown, secret), "{shown}");
     }
 }
+
+scenario!(f19_equal_payloads_arrive_in_order_at_every_qos);
+async fn f19_equal_payloads_arrive_in_order_at_every_qos(setup: Setup) {
+    let (topic, key) = (Topic::new("plant/7").unwrap(), TopicKey::generate().unwrap());
+    let (pump, panel) = (Party::symmetric("pump"), Party::symmetric("panel"));
+    let sender = setup.join_as(&pump, pump.with_keys(&[(&topic, &key)])).await;
+    let mut receiver = setup.join_as(&panel, panel.with_keys(&[(&topic, &key)])).await;
+    receiver.subscribe("plant/#").await;
+    for qos in EVERY_QOS {
+        for payload in ["ON", "OFF", "ON", "ON", "OFF"] {
+            let _answer = sender.connection.publish(&topic, payload.as_bytes(), qos).await.unwrap();
+        }
+        let mut sent = Vec::new();
+        for payload in ["ON", "OFF", "ON", "ON", "OFF"] {
+            let message = receiver.events.message().await;
+            assert_eq!(message.payload, payload.as_bytes(), "{qos:?}");
+            let seal = message.seal().unwrap();
+            assert!(seal.age.is_some(), "no message is dated ahead");
+            sent.push((seal.sent, message.payload));
+        }
+        sent.sort();
+        sent.dedup();
+        assert_eq!(sent.len(), 5, "no two are equal");
+    }
+    // What waits for its second goes out before the end.
+    for _ in 0..2 {
+        let _answer = sender.connection.publish(&topic, b"the end", QoS::AtLeastOnce).await.unwrap();
+    }
+    assert_eq!(sender.shutdown().await.undelivered, 0);
+    for _ in 0..2 {
+        assert_eq!(receiver.events.message().await.payload, b"the end");
+    }
+}
+
+scenario!(f33_overlapping_filters_are_no_replay);
+async fn f33_overlapping_filters_are_no_replay(setup: Setup) {
+    let (topic, key) = (Topic::new("plant/7").unwrap(), TopicKey::generate().unwrap());
+    let (pump, panel) = (Party::symmetric("pump"), Party::symmetric("panel"));
+    let sender = setup.join_as(&pump, pump.with_keys(&[(&topic, &key)])).await;
+    let mut receiver = setup.join_as(&panel, panel.with_keys(&[(&topic, &key)])).await;
+    for filter in ["plant/#", "plant/+", "plant/7"] {
+        receiver.subscribe(filter).await;
+    }
+    for n in 0..10 {
+        let qos = EVERY_QOS[n % 3];
+        sender.publish(&topic, format!("{n}").as_bytes(), qos).await;
+        // It fails if something was refused before.
+        assert_eq!(receiver.events.message().await.payload, format!("{n}").as_bytes());
+    }
+}
