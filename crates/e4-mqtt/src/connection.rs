@@ -162,7 +162,8 @@ impl Connection {
     /// Subscribes to a filter, waits for the broker's word, and returns the QoS that it grants. The subscription is made
     /// again whenever the broker has forgotten it; not so if this is cancelled or fails.
     ///
-    /// It waits [20 seconds](crate#bounds) at most, whatever happens to the connection. Events go on meanwhile.
+    /// It waits [20 seconds](crate::bounds::ANSWER_TIMEOUT) at most, and not until the broker has closed the connection
+    /// again and again. Events go on meanwhile.
     ///
     /// # Errors
     ///

@@ -34,7 +34,8 @@
 //! A [`Connection`] serves one [`e4::Client`] over one MQTT session. A task in the background connects and connects
 //! again, subscribes to the client's control topic, and carries out commands as they come: an MQTT acknowledgement leaves
 //! only after the new keys are on the disk, so that a power failure at any moment loses no command. What the application
-//! has to know comes as an [`Event`] from [`Events::next_event`]; nothing that others send ends the connection.
+//! has to know comes as an [`Event`] from [`Events::next_event`]; nothing that others publish ends the connection; a
+//! broker that sends more than [a client keeps](bounds) does.
 //!
 //! There is no falling back to the clear: to publish on a topic without a key is an error, and what arrives without a
 //! seal is refused, unless [`Builder::clear`] lists the topic.
