@@ -14,7 +14,7 @@
 # it, that goes to a temporary folder.
 
 # Seconds: to start, to install. A broker ends by itself after LIFE, whatever becomes of the script.
-readonly START=60 INSTALL=900 LIFE=900
+readonly START=180 INSTALL=900 LIFE=900
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/brokers.XXXXXX")
 chmod 755 "$work"
