@@ -22,11 +22,16 @@ type Digest = [u8; 32];
 /// More than one run leaves in the file: if there are more, it waits for the end of the second instead.
 const MOST: usize = 1000;
 
+/// So many messages that waited are worth a word.
+const HABIT: u32 = 3;
+
 /// What was published in the last second in which anything was.
 pub(crate) struct LastSecond {
     path: PathBuf,
     second: Timestamp,
     published: HashSet<Digest>,
+    /// How many messages have waited.
+    waits: u32,
     /// The file does not say what was published: until this second is over, nothing is known.
     unknown: bool,
 }
@@ -37,7 +42,7 @@ impl LastSecond {
         let mut path = state.as_os_str().to_owned();
         path.push(".sent");
         let path = PathBuf::from(path);
-        let mut this = Self { path, second: Timestamp::now(), published: HashSet::new(), unknown: false };
+        let mut this = Self { path, second: Timestamp::now(), published: HashSet::new(), waits: 0, unknown: false };
         match read(&this.path) {
             Ok(Some((second, published))) if second == this.second => this.published = published,
             Ok(_) => (),
@@ -46,19 +51,22 @@ impl LastSecond {
         this
     }
 
-    /// Waits for a second in which no equal message was published.
+    /// Waits for a second in which no equal message was published, and returns whether this became a habit just now.
     pub(crate) async fn wait_for_room(
         &mut self,
         connection: &Connection,
         topic: &Topic<'_>,
         message: &[u8],
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<bool> {
+        let mut waited = false;
         loop {
             let digest = digest(connection, topic, message).await?;
             self.turn();
             if !self.unknown && digest.is_none_or(|digest| !self.published.contains(&digest)) {
-                return Ok(());
+                self.waits = self.waits.saturating_add(u32::from(waited));
+                return Ok(waited && self.waits == HABIT);
             }
+            waited = true;
             sleep(Duration::from_millis(10)).await;
         }
     }

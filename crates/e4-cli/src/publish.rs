@@ -299,7 +299,13 @@ impl Args {
     ) -> anyhow::Result<Delivery> {
         let sealed = !self.plaintext.covers(topic);
         if sealed {
-            second.wait_for_room(connection, topic, message).await?;
+            let habit = second.wait_for_room(connection, topic, message).await?;
+            if habit && !self.quiet {
+                note(
+                    "Note: equal messages leave one a second, as receivers take more for replays: a counter in the payload \
+                     makes them differ",
+                );
+            }
         }
         let put = if self.retain {
             connection.publish_retained(topic, message, self.qos).await

@@ -35,12 +35,26 @@ fn f19_equal_messages_of_several_runs_arrive_all_of_them_and_in_order() {
         folder.run(&format!("{publish} -m {message}")).ok();
     }
     // Lines, and a message behind the lines.
-    folder.run_with(&format!("{publish} -l"), "ON\nOFF\n").ok();
+    let run = folder.run_with(&format!("{publish} -l"), "ON\nOFF\n").ok();
+    assert!(!run.stderr().contains("a counter in the payload"), "{}", run.stderr());
     folder.run(&format!("{publish} -m OFF")).ok();
     folder.run_with(&format!("{publish} -s"), "OFF").ok();
     assert_eq!(panel.code(), Some(0), "{}", panel.stderr());
     assert_eq!(panel.all_of_stdout(), b"ON\nOFF\nON\nON\nOFF\nOFF\nOFF\n", "{}", panel.stderr());
     assert!(!panel.stderr().contains("Refused"), "{}", panel.stderr());
+}
+
+#[test]
+fn f19_who_sends_more_equal_messages_than_seconds_pass_is_told() {
+    let broker = Broker::embedded();
+    let folder = fleet(&["pump"]);
+    folder.run("keygen symmetric --out topic.key").ok();
+    give_key(&folder, "topic.key", &["pump"]);
+    let publish = format!("pub --state pump.state -t plant/7/pump -q 1 -l -p {}", broker.port);
+    let run = folder.run_with(&publish, "ON\n".repeat(7)).ok();
+    assert_eq!(run.stderr().matches("a counter in the payload").count(), 1, "{}", run.stderr());
+    let run = folder.run_with(&format!("{publish} -Q"), "ON\n".repeat(7)).ok();
+    assert_eq!(run.stderr(), "");
 }
 
 #[test]
