@@ -140,6 +140,8 @@ pub use zeroize;
 pub mod _documentation {
     #[doc = include_str!("../docs/protocol.md")]
     pub mod protocol {}
+    #[doc = include_str!("../docs/other-languages.md")]
+    pub mod other_languages {}
     #[doc = include_str!("../docs/security.md")]
     pub mod security {}
     #[doc = include_str!("../docs/mqtt.md")]
