@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# mosquitto 2.0.11 (Debian 12): who subscribes at QoS 1 to many retained messages gets the first 1,020 of them.
+# mosquitto 2.0.11 (Debian 12): who subscribes at QoS 1 to many retained messages of QoS 1 gets the first 1,020.
 #
 # Expected: with a new subscription the last retained message of each matching topic is sent (MQTT 3.1.1, section 3.3.1.3,
 #   [MQTT-3.3.1-6]). The client is connected and acknowledges each. `max_queued_messages` bounds what waits "above those
