@@ -268,7 +268,7 @@ impl Mosquitto {
             }
         };
         let mosquitto = Self { port, process, _folder: folder };
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(300);
         while TcpStream::connect(("localhost", port)).is_err() {
             assert!(Instant::now() < deadline, "mosquitto does not listen");
             std::thread::sleep(Duration::from_millis(20));

@@ -19,7 +19,7 @@ use std::{
 };
 
 /// How long anything may take before it counts as not happening.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(300);
 
 /// The user that [`Broker::mosquitto`] knows on its port with passwords.
 pub(crate) const USER: &str = "operator";

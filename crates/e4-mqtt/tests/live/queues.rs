@@ -432,7 +432,7 @@ async fn when_all_handles_are_dropped_and_the_broker_hangs_the_tasks_end(mut set
     drop(devices);
     // Well before the keep alive would end the first connection.
     let end = until("the end of the tasks", async || processes.iter().all(|process| process.tasks() == 0));
-    within(Duration::from_secs(30), "the end of the tasks", end).await;
+    within(PATIENCE, "the end of the tasks", end).await;
     for (qos, delivery) in deliveries {
         let answer = within(PATIENCE, "the answer to a message that is lost", delivery).await;
         // What the network took of QoS 0 is gone.

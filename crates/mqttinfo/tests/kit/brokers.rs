@@ -15,7 +15,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The program, if there is one. It may be missing, unless the environment says that it must not.
 fn mosquitto_program() -> Option<PathBuf> {
