@@ -9,7 +9,7 @@ cd "$(dirname "$0")"
 # Bytes of the longest input: what a target needs to reach everything, and no more.
 declare -A max_len=(
     [open_symmetric]=1200 [open_signed]=1200 [command]=80 [state]=2048 [names]=256 [session]=768 [siv]=2048
-    [broker_answers]=2048
+    [broker_answers]=2048 [client_session]=1024
 )
 
 main() {
@@ -27,10 +27,10 @@ main() {
         echo "NO ADDRESS SANITIZER: that takes the nightly toolchain (rustup toolchain install nightly)." >&2
         echo "Fuzzing goes on with stable Rust; wrong results and panics are still found." >&2
     fi
-    # What only this target needs takes long to build.
+    # What only these targets need takes long to build.
     features=()
-    if [[ " ${targets[*]} " == *" broker_answers "* ]]; then
-        features=(--features mqttinfo)
+    if [[ " ${targets[*]} " =~ " "(broker_answers|client_session)" " ]]; then
+        features=(--features network)
     fi
     cargo "+$toolchain" fuzz build --sanitizer "$sanitizer" "${features[@]}"
     for target in "${targets[@]}"; do
