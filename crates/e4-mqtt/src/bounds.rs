@@ -50,3 +50,7 @@ pub const MAX_CLOSED_ON_QUESTION: u32 = 3;
 
 /// How many connections in a row a broker may close without a word before another client is taken to have the same id.
 pub const MAX_CONTESTED: u32 = 12;
+
+/// How often in a row the broker may deliver what cannot be read, such as a topic that is none, before the session is given
+/// up with all that waits in it.
+pub const MAX_UNREADABLE: u32 = 3;

@@ -32,7 +32,9 @@ pub enum Cause {
     /// Another client has connected with the same MQTT client id, and the broker said so. The connection does not come back:
     /// the two would throw each other out for ever.
     TakenOver,
-    /// What the broker sent cannot be read, or is not allowed.
+    /// What the broker sent cannot be read, or is not allowed. Where it waits in a lasting session it comes again and again:
+    /// after [three times](crate::bounds::MAX_UNREADABLE) in a row the session is ended, with all that waits in it, and a
+    /// new one begins.
     Unreadable,
     /// The broker closed the connection that it had taken, and did not say why: in MQTT 3.1.1 it never does. Too large a
     /// packet, something that is forbidden, and another client with the same MQTT client id look the same.

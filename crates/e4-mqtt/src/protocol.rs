@@ -258,10 +258,25 @@ impl Link {
         either!(self, link => link.forget());
     }
 
+    /// Has the broker end the session at the next connect, which is lost then, and begin a new one at the one after it.
+    pub(crate) fn begin_anew(&mut self) {
+        either!(self, link => link.begin_anew());
+    }
+
     /// Sets the last will for the next time of connecting; its payload as it goes out.
     pub(crate) fn set_will(&mut self, will: Option<&Outgoing>) {
         either!(self, link => link.set_will(will));
     }
+}
+
+/// How far a session is on its way to be given up.
+#[derive(Clone, Copy)]
+enum Anew {
+    No,
+    /// The next connection ends it.
+    Asked,
+    /// The next connection begins a new one.
+    Ended,
 }
 
 /// What both versions have in the same words but different types. The version's module adds what differs: `adjust`,
@@ -273,7 +288,7 @@ impl Link {
 macro_rules! common {
     ($rumqttc:ident) => {
         use super::{
-            Answer, Arrived, Broken, Connected, Happening, Limits, NotTaken, Outgoing, QoS, REQUEST_BATCH, Taken,
+            Anew, Answer, Arrived, Broken, Connected, Happening, Limits, NotTaken, Outgoing, QoS, REQUEST_BATCH, Taken,
             Unheard, cause_of_io, unheard,
         };
         use crate::{
@@ -311,7 +326,7 @@ macro_rules! common {
             adjust_events(&mut events);
             let heard_by_nobody = Unheard::default();
             let requests = Requests(client, Unheard::clone(&heard_by_nobody));
-            Ok((requests, Link { events, without_will, connected: false, unheard: heard_by_nobody }))
+            Ok((requests, Link { events, without_will, connected: false, anew: Anew::No, unheard: heard_by_nobody }))
         }
 
         #[derive(Clone)]
@@ -412,6 +427,7 @@ macro_rules! common {
             without_will: MqttOptions,
             /// The broker has taken the connection that there is now.
             connected: bool,
+            anew: Anew,
             unheard: Unheard,
         }
 
@@ -420,8 +436,14 @@ macro_rules! common {
                 match self.events.poll().await {
                     Ok(event) => {
                         note_unheard(&event, &self.unheard);
-                        let happening = happening(event, &self.without_will);
-                        if matches!(happening, Happening::Connected(_)) {
+                        let mut happening = happening(event, &self.without_will);
+                        if let Happening::Connected(connected) = &mut happening {
+                            match std::mem::replace(&mut self.anew, Anew::No) {
+                                Anew::Asked => return Err(Broken::Lost(self.ended_session())),
+                                // Of the old session, nothing; of the one between, nothing worth keeping.
+                                Anew::Ended => connected.session_kept = false,
+                                Anew::No => (),
+                            }
                             self.connected = true;
                             if self.without_will.session_store().is_none() {
                                 // What `resume` has set is needed once.
@@ -456,6 +478,21 @@ macro_rules! common {
 
             pub(super) fn forget(&mut self) {
                 forget(&mut self.events);
+            }
+
+            pub(super) fn begin_anew(&mut self) {
+                self.anew = Anew::Asked;
+                options_mut(&mut self.events).set_session_mode(SessionMode::Clean);
+            }
+
+            /// The broker has ended the old session. A lasting one begins with the next connection.
+            fn ended_session(&mut self) -> Loss {
+                self.anew = Anew::Ended;
+                *options_mut(&mut self.events) = self.without_will.clone();
+                self.cut();
+                let reason = "what waited in the session at the broker cannot be read, so that session was ended: what \
+                              else waited there, commands too, is lost";
+                Loss { cause: Cause::Unreadable, reason: reason.to_owned(), in_a_row: 0 }
             }
 
             pub(super) fn set_will(&mut self, will: Option<&Outgoing>) {

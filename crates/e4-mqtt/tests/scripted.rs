@@ -24,7 +24,7 @@ use e4_mqtt::{BrokerError, Cause, Connection, Event, QoS, Taken};
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -232,4 +232,40 @@ async fn f32_who_is_taken_over_stops_with_the_cause() {
     assert_eq!(within(PATIENCE, "an answer", delivery).await, Err(BrokerError::Closed));
     let mut events = device.events.into_events();
     assert!(within(PATIENCE, "the end", events.next_event()).await.is_none());
+}
+
+#[tokio::test]
+async fn f28_what_cannot_be_read_does_not_lock_a_device_out() {
+    for version in BOTH {
+        let (is_stuck, followed) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+        let (stuck, subscribed) = (Arc::clone(&is_stuck), Arc::clone(&followed));
+        let script = move |asked: &Packet<'_>| {
+            if asked.kind == SUBSCRIBE && asked.names("e4/") && !stuck.load(Ordering::SeqCst) {
+                subscribed.fetch_add(1, Ordering::SeqCst);
+            }
+            if asked.kind != CONNECT {
+                return None;
+            }
+            const CLEAN: u8 = 2;
+            if asked.body[7] & CLEAN != 0 {
+                stuck.store(false, Ordering::SeqCst);
+            }
+            // What is not acknowledged comes again in each connection, as long as there is this session.
+            let mut said = usual(version, asked);
+            if stuck.load(Ordering::SeqCst) {
+                said.push(publish(version, "plant/+", Some(7), b"whatever"));
+            }
+            Some(said)
+        };
+        let (_broker, mut device) = on(version, script).await;
+        let ended = |event: &Event| match event {
+            Event::Disconnected(loss) if loss.reason.contains("session was ended") => Some(loss.cause),
+            _ => None,
+        };
+        assert_eq!(device.events.find("the end of the session", ended).await, Cause::Unreadable);
+        until("the control topic to be subscribed again", async || followed.load(Ordering::SeqCst) > 0).await;
+        assert!(!is_stuck.load(Ordering::SeqCst));
+        device.subscribe("plant/#").await;
+        device.publish(&topic(), b"and after", QoS::AtLeastOnce).await;
+    }
 }
