@@ -103,7 +103,6 @@ pub(crate) struct Outgoing {
     /// A command of the key server.
     pub(crate) is_command: bool,
     /// MQTT 5 names the content type of these; 3.1.1 has no place for it.
-    #[cfg_attr(not(feature = "v5"), expect(dead_code))]
     pub(crate) sealed: bool,
 }
 
