@@ -32,7 +32,9 @@ pub enum Cause {
     /// Another client has connected with the same MQTT client id, and the broker said so. The connection does not come back:
     /// the two would throw each other out for ever.
     TakenOver,
-    /// What the broker sent cannot be read, or is not allowed. Where it waits in a lasting session it comes again and again:
+    /// What the broker sent can be read, and is not what it may send at that point.
+    OutOfTurn,
+    /// What the broker sent cannot be read. Where it waits in a lasting session it comes again and again:
     /// after [three times](crate::bounds::MAX_UNREADABLE) in a row the session is ended, with all that waits in it, and a
     /// new one begins.
     Unreadable,

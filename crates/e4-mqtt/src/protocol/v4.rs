@@ -1,6 +1,6 @@
 //! MQTT 3.1.1.
 
-use rumqttc_v4::{ConnectReturnCode, Event, Outgoing as Sent, Packet};
+use rumqttc_v4::{ConnectReturnCode, Event, Outgoing as Sent, Packet, mqttbytes};
 
 super::common!(rumqttc_v4);
 
@@ -94,16 +94,18 @@ fn cause(error: &ConnectionError, connected: bool) -> Cause {
     match error {
         ConnectionError::ConnectionRefused(ConnectReturnCode::RefusedProtocolVersion) => Cause::WrongVersion,
         ConnectionError::ConnectionRefused(_) => Cause::Refused,
+        ConnectionError::MqttState(
+            StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
+        )
+        | ConnectionError::Io(error) => cause_of_io(error, connected),
         // The refusals of MQTT 5 have other codes, and more bytes.
         ConnectionError::MqttState(StateError::Deserialization(_)) if !connected => Cause::WrongVersion,
         ConnectionError::MqttState(StateError::ConnectionAborted) if !connected => Cause::ClosedBeforeAnswer,
         ConnectionError::MqttState(StateError::ConnectionAborted) => Cause::Closed,
-        ConnectionError::MqttState(StateError::Io(error)) | ConnectionError::Io(error) => cause_of_io(error, connected),
+        ConnectionError::MqttState(StateError::Deserialization(_)) => Cause::Unreadable,
         ConnectionError::NotConnAck(_)
         | ConnectionError::SessionStateMismatch { .. }
-        | ConnectionError::MqttState(
-            StateError::Deserialization(_) | StateError::ProtocolViolation(_) | StateError::Unsolicited(_),
-        ) => Cause::Unreadable,
+        | ConnectionError::MqttState(StateError::ProtocolViolation(_) | StateError::Unsolicited(_)) => Cause::OutOfTurn,
         _ => Cause::Network,
     }
 }

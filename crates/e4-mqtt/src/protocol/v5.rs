@@ -3,7 +3,7 @@
 use rumqttc_v5::{
     ConnectReturnCode, DisconnectReasonCode, Event, LastWillProperties, NoticeFailureReason, Outgoing as Sent, Packet,
     PersistedAckMode, PersistedSession, PubAckReason, PubCompReason, PubRecReason, PublishProperties,
-    RetainForwardRule, SessionStore, SessionStoreError, SessionStoreKey, SubscribeFilter,
+    RetainForwardRule, SessionStore, SessionStoreError, SessionStoreKey, SubscribeFilter, mqttbytes,
 };
 use std::{future, pin::Pin};
 
@@ -142,6 +142,10 @@ fn cause(error: &ConnectionError, connected: bool) -> Cause {
         ConnectionError::ConnectionRefused(_) | ConnectionError::MqttState(StateError::ConnFail { .. }) => {
             Cause::Refused
         }
+        ConnectionError::MqttState(
+            StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
+        )
+        | ConnectionError::Io(error) => cause_of_io(error, connected),
         // A CONNACK of MQTT 3.1.1 has no properties.
         ConnectionError::MqttState(StateError::Deserialization(_)) if !connected => Cause::WrongVersion,
         ConnectionError::MqttState(StateError::ConnectionAborted) if !connected => Cause::ClosedBeforeAnswer,
@@ -150,12 +154,10 @@ fn cause(error: &ConnectionError, connected: bool) -> Cause {
             DisconnectReasonCode::SessionTakenOver => Cause::TakenOver,
             code => Cause::Ended(*code as u8),
         },
-        ConnectionError::MqttState(StateError::Io(error)) | ConnectionError::Io(error) => cause_of_io(error, connected),
+        ConnectionError::MqttState(StateError::Deserialization(_)) => Cause::Unreadable,
         ConnectionError::NotConnAck(_)
         | ConnectionError::SessionStateMismatch { .. }
-        | ConnectionError::MqttState(
-            StateError::Deserialization(_) | StateError::ProtocolViolation(_) | StateError::Unsolicited(_),
-        ) => Cause::Unreadable,
+        | ConnectionError::MqttState(StateError::ProtocolViolation(_) | StateError::Unsolicited(_)) => Cause::OutOfTurn,
         _ => Cause::Network,
     }
 }
