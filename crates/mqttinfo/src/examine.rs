@@ -9,7 +9,8 @@ use crate::{
     target::Target,
 };
 use futures_util::{StreamExt, stream};
-use std::sync::Arc;
+use mqtt_advice::{Cause, speaks_tls};
+use std::{io, sync::Arc};
 use tokio::time::{Instant, timeout_at};
 
 /// Probes of one target that run at the same time; each has two connections at the most.
@@ -52,6 +53,7 @@ impl<'a> Look<'a> {
             && !is_tls
         {
             self.report.outcome = Outcome::Unreachable { reason: reason.clone() };
+            self.look_for_tls().await;
             return;
         }
         self.report.mqtt_5 = Some(LevelReport::new(first));
@@ -65,6 +67,11 @@ impl<'a> Look<'a> {
         self.collect(greetings).await;
         self.report.outcome = outcome(&self.report);
         if self.report.outcome != Outcome::Broker {
+            if is_tls {
+                self.look_behind_tls().await;
+            } else {
+                self.look_for_tls().await;
+            }
             return;
         }
         // What is behind subscribes to everything, and the answer to a message that nobody gets is worth knowing.
@@ -85,6 +92,44 @@ impl<'a> Look<'a> {
         }
         self.collect(behaviour).await;
         self.collect(access).await;
+    }
+
+    /// A port that says nothing in the clear may speak TLS.
+    async fn look_for_tls(&mut self) {
+        let target = self.prober.dialer.target();
+        let end = self.deadline.min(Instant::now() + self.prober.settings.answer_within);
+        let Ok(Ok(stream)) = timeout_at(end, self.prober.dialer.stream()).await else { return };
+        if speaks_tls(stream, target.host(), end).await {
+            let scheme = if target.transport().is_websocket() { "wss" } else { "mqtts" };
+            let reason = format!("it speaks TLS: look at {scheme}://{}{}", target.authority(), target.path());
+            self.report.outcome = Outcome::NotMqtt { reason };
+        }
+    }
+
+    /// Why nothing could be said through TLS, in better words than those of the library.
+    async fn look_behind_tls(&mut self) {
+        let target = self.prober.dialer.target();
+        if target.transport().is_websocket() {
+            return;
+        }
+        let settings = self.prober.settings;
+        let tried = mqtt_advice::Connection {
+            host: target.host(),
+            tls: Some(&settings.tls),
+            version: mqtt_advice::Version::V5,
+        };
+        let dial = || async { self.prober.dialer.stream().await.map_err(io::Error::other) };
+        let within = self.deadline.saturating_duration_since(Instant::now()).min(settings.answer_within * 2);
+        self.report.outcome = match mqtt_advice::diagnose(&tried, dial, within).await {
+            Some(cause @ Cause::NoTls) => {
+                Outcome::NotMqtt { reason: format!("{cause}: look at mqtt://{}", target.authority()) }
+            }
+            Some(cause @ Cause::NotMqtt(_)) => Outcome::NotMqtt { reason: cause.to_string() },
+            Some(cause @ (Cause::Tls(_) | Cause::NoClientCertificate)) => {
+                Outcome::Unreachable { reason: cause.to_string() }
+            }
+            _ => return,
+        };
     }
 
     /// Runs probes until they are done or the time is over, and keeps what they saw.

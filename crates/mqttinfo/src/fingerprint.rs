@@ -21,14 +21,36 @@ const LEAST: f64 = 0.1;
 /// Characters of a value that are shown with the evidence.
 const SHOWN: usize = 48;
 
-/// The products that fit, most likely first.
+/// What a broker is called that fits no product well enough. Its marks are the evidence.
+pub const UNKNOWN: &str = "unknown";
+
+/// Below this, a broker is none of those that are known.
+pub(crate) const LIKELY: f64 = 0.5;
+
+/// The products that fit, most likely first. When none fits well enough, the first one is [`UNKNOWN`]; nothing if nothing
+/// was seen.
 #[must_use]
 pub fn guess(report: &Report) -> Vec<ProductGuess> {
+    guess_among(&*PRODUCTS, report)
+}
+
+fn guess_among<'p>(products: impl IntoIterator<Item = &'p Product>, report: &Report) -> Vec<ProductGuess> {
     let facts = Facts::of(report);
     let mut guesses: Vec<_> =
-        PRODUCTS.iter().map(|product| product.judge(&facts)).filter(|guess| guess.confidence >= LEAST).collect();
+        products.into_iter().map(|product| product.judge(&facts)).filter(|guess| guess.confidence >= LEAST).collect();
     guesses.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+    let best = guesses.first().map_or(0.0, |guess| guess.confidence);
+    let evidence = facts.marks();
+    if best < LIKELY && !evidence.is_empty() {
+        let confidence = two_digits(1.0 - best);
+        guesses.insert(0, ProductGuess { product: UNKNOWN.to_owned(), version: None, confidence, evidence });
+    }
     guesses
+}
+
+/// More would claim an accuracy that the weights do not have.
+fn two_digits(part: f64) -> f64 {
+    (part * 100.0_f64).round() / 100.0
 }
 
 /// A test pins that the file can be read. There is nobody to tell if it could not.
@@ -107,8 +129,7 @@ impl Product {
         contradiction.sort_by(by_weight);
         let evidence =
             support.into_iter().chain(contradiction).map(|(_, text)| text).chain(self.note.clone()).collect();
-        // Two digits: more would claim an accuracy that the weights do not have.
-        let confidence = ((1.0 - doubt) * rest * 100.0_f64).round() / 100.0;
+        let confidence = two_digits((1.0 - doubt) * rest);
         ProductGuess { product: self.name.clone(), version: captured.or(implied), confidence, evidence }
     }
 }

@@ -64,8 +64,6 @@ pub mod packets;
 pub mod payload;
 mod probe;
 pub mod report;
-#[cfg(test)]
-mod sample;
 pub mod scan;
 #[cfg(test)]
 mod schema;

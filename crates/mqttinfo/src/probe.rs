@@ -71,7 +71,8 @@ impl<'a> Prober<'a> {
 
     /// Whether it is a topic of ours, or of another look at the same broker at the same time.
     fn is_own(topic: &str) -> bool {
-        topic.strip_prefix("$SYS/").unwrap_or(topic).starts_with("mqttinfo/")
+        let topic = topic.strip_prefix("$SYS/").or_else(|| topic.strip_prefix('$')).unwrap_or(topic);
+        topic.starts_with("mqttinfo/")
     }
 
     /// The words to connect with.

@@ -32,6 +32,9 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// Seconds that are asked for. Some brokers say how much they allow at the most when they are asked for more than that.
+pub(crate) const KEEP_ALIVE: u16 = 120;
+
 /// How to introduce oneself.
 #[derive(Debug, Clone)]
 pub(crate) struct Hello<'a> {
@@ -51,11 +54,9 @@ impl Hello<'_> {
     /// The CONNECT packet (MQTT 5, section 3.1).
     #[must_use]
     pub(crate) fn packet(&self) -> Zeroizing<Vec<u8>> {
-        /// Seconds. Some brokers say how much they allow at the most when they are asked for more than that.
-        const KEEP_ALIVE: u64 = 120;
         let mut options = ConnectOptions::new(self.client_id)
             .with_clean_start(self.clean)
-            .with_keep_alive(Duration::from_secs(KEEP_ALIVE));
+            .with_keep_alive(Duration::from_secs(u64::from(KEEP_ALIVE)));
         options.username = self.credentials.map(|credentials| credentials.user.clone());
         options.password = self.credentials.and_then(|credentials| Some(credentials.password.as_ref()?.to_vec()));
         // What a broker has to say about itself. Some show what they are by how they answer to it.

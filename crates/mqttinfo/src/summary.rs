@@ -11,6 +11,7 @@ mod text;
 
 use crate::{
     findings::Rule,
+    fingerprint::UNKNOWN,
     output::{
         json::{Problem, ReadError, Reader},
         table::Style,
@@ -173,8 +174,8 @@ impl Summary {
             count_severity(self.findings.of(id), severity);
         }
         match report.products.first() {
-            Some(guess) => *self.products.of(&guess.product) += 1,
-            None => self.unknown_product += 1,
+            Some(guess) if guess.product != UNKNOWN => *self.products.of(&guess.product) += 1,
+            _ => self.unknown_product += 1,
         }
         let PayloadCounts { e4, random, json, number, text, binary, empty } = &report.payloads;
         let sum = &mut self.payloads;
@@ -273,12 +274,12 @@ mod tests {
     #[test]
     fn a_level_is_spoken_by_who_lets_in_or_refuses_for_another_reason() {
         for (answer, level, speaks_it) in [
-            (example::accepted(), 5, Some(true)),
-            (example::refused(5), 4, Some(true)),
-            (example::refused(1), 4, Some(false)),
-            (example::refused(0x87), 5, Some(true)),
-            (example::refused(0x84), 5, Some(false)),
-            (example::refused(1), 5, Some(false)),
+            (example::let_in(), 5, Some(true)),
+            (example::turned_away(5), 4, Some(true)),
+            (example::turned_away(1), 4, Some(false)),
+            (example::turned_away(0x87), 5, Some(true)),
+            (example::turned_away(0x84), 5, Some(false)),
+            (example::turned_away(1), 5, Some(false)),
             (Answer::Closed, 5, Some(false)),
             (Answer::Silent, 5, None),
         ] {

@@ -11,8 +11,10 @@ mod kit;
 
 use futures_util::future::join_all;
 use kit::{
+    certificates::Certificates,
     quick,
     scripted::{Does, Product},
+    tls_front,
 };
 use mqttinfo::{
     Report, Settings, Target, examine,
@@ -80,7 +82,6 @@ async fn what_is_no_broker_is_said_to_be_what_it_looks_like() {
         (&b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"[..], "an HTTP server"),
         (b"SSH-2.0-OpenSSH_9.2p1\r\n", "an SSH server"),
         (b"220 mail.example ESMTP\r\n", "an FTP or SMTP server"),
-        (b"\x15\x03\x03\x00\x02\x02\x46", "TLS: try mqtts:// or wss://"),
         (b"-ERR unknown command\r\n", "a Redis server"),
         (b"what do you want?\r\n", "a server of text"),
         (b"\x00\x00\x00\x00", "nothing known"),
@@ -94,6 +95,29 @@ async fn what_is_no_broker_is_said_to_be_what_it_looks_like() {
         }
     }
     join_all(looks).await;
+}
+
+#[tokio::test]
+async fn f52_a_port_that_speaks_tls_is_told_so() {
+    // By an alert, at once or to who speaks TLS only, whatever it says in the clear.
+    let port = says(b"\x15\x03\x03\x00\x02\x02\x46", true).await;
+    for (scheme, secure) in [("mqtt", "mqtts"), ("ws", "wss")] {
+        let path = if scheme == "ws" { "/mqtt" } else { "" };
+        let report = look(&format!("{scheme}://127.0.0.1:{port}"), &patient(10)).await;
+        let reason = format!("it speaks TLS: look at {secure}://127.0.0.1:{port}{path}");
+        assert_eq!(report.outcome, Outcome::NotMqtt { reason });
+    }
+    let folder = tempfile::TempDir::new().unwrap();
+    let certificates = Certificates::create(folder.path(), &["localhost"]);
+    let broker = Product::plain().serve().await;
+    let port = tls_front::in_front_of(broker, &certificates).await;
+    let report = look(&format!("127.0.0.1:{port}"), &patient(10)).await;
+    let reason = format!("it speaks TLS: look at mqtts://127.0.0.1:{port}");
+    assert_eq!(report.outcome, Outcome::NotMqtt { reason });
+    // And the other way round.
+    let report = look(&format!("mqtts://127.0.0.1:{broker}"), &patient(10)).await;
+    let reason = format!("this port speaks MQTT without TLS: look at mqtt://127.0.0.1:{broker}");
+    assert_eq!(report.outcome, Outcome::NotMqtt { reason });
 }
 
 #[tokio::test]

@@ -108,7 +108,9 @@ async fn rumqttd() {
         ..product()
     };
     let report = look_at_product(four).await;
-    assert_eq!(report.products.first().map(|first| first.product.as_str()), Some("rumqttd"), "{:#?}", report.products);
+    // Too little to be sure.
+    let likeliest = [report.products[0].product.as_str(), report.products[1].product.as_str()];
+    assert_eq!(likeliest, ["unknown", "rumqttd"], "{:#?}", report.products);
     // What 0.20 answers to an empty client id.
     let newer = Product {
         level_3: Does::Closes,
@@ -281,6 +283,7 @@ async fn aws_iot() {
 #[tokio::test]
 async fn a_broker_without_any_mark_is_not_named() {
     let report = look_at_product(Product { level_5: Ok("<id>"), assigned_id: "x", ..product() }).await;
-    let most = report.products.first().map_or(0.0, |first| first.confidence);
+    assert_eq!(report.products[0].product, "unknown", "{:#?}", report.products);
+    let most = report.products.get(1).map_or(0.0, |second| second.confidence);
     assert!(most <= 0.3, "{:#?}", report.products);
 }

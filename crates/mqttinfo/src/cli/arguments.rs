@@ -130,7 +130,7 @@ struct TlsArgs {
 #[derive(clap::Args)]
 #[command(next_help_heading = "How to look")]
 struct HowArgs {
-    /// Also try to publish below $SYS
+    /// Also try to publish below $SYS and $mqttinfo
     #[arg(long)]
     intrusive: bool,
     /// Show the names of topics that can be read. Payloads are never shown, nor stored

@@ -255,21 +255,38 @@ fn read_sys(report: &Report, reading: &Reading) -> Option<Draft> {
     Some(draft.remedy(Remedy::SysRights).reference(SYS))
 }
 
+/// Not every broker delivers retained messages to wildcards, so that none by these says nothing of the others.
 fn retained(stranger: &Access) -> Option<Draft> {
     let ordinary =
         || stranger.read.iter().filter(|(filter, _)| !filter.starts_with("$SYS")).map(|(_, reading)| reading);
+    let known = || ordinary().filter(|reading| !matches!(reading.reaction, Reaction::Unclear { .. }));
     // The filters overlap: the largest number, not the sum.
-    let most = ordinary()
-        .filter(|reading| !matches!(reading.reaction, Reaction::Unclear { .. }))
-        .map(|it| it.retained)
-        .max()?;
-    let draft = if most == 0 {
-        Draft::new("retained-visible", Severity::Good, "A stranger sees no retained messages.")
-    } else {
+    let most = known().chain(&stranger.exact).map(|it| it.retained).max()?;
+    if most > 0 {
         let early = ordinary().any(|reading| reading.cut_short);
         let at_least = if early { "At least " } else { "" };
-        Draft::new("retained-visible", Severity::Medium, "A stranger sees messages that the broker keeps.")
-            .detail(format!("{at_least}{}.", count(most, "retained message")))
+        let by_name = if known().all(|reading| reading.retained == 0) {
+            " They come to who subscribes to a topic by its name, and not to wildcards."
+        } else {
+            ""
+        };
+        return Some(
+            Draft::new("retained-visible", Severity::Medium, "A stranger sees messages that the broker keeps.")
+                .detail(format!("{at_least}{}.{by_name}", count(most, "retained message")))
+                .remedy(Remedy::Rights)
+                .reference(AUTHORIZATION),
+        );
+    }
+    // Those below $SYS show that it delivers them to wildcards.
+    let by_wildcard = stranger.read.get("$SYS/#").is_some_and(|reading| reading.retained > 0);
+    let draft = match &stranger.exact {
+        Some(exact) => Draft::new("retained-visible", Severity::Good, "A stranger sees no retained messages.")
+            .detail(format!("Neither by wildcards, nor of {} by name.", count(exact.topics, "topic"))),
+        None if by_wildcard => Draft::new("retained-visible", Severity::Good, "A stranger sees no retained messages."),
+        None => Draft::new("retained-visible", Severity::Note, "No retained message came to a stranger by a wildcard.")
+            .detail(
+                "Some brokers deliver them to who subscribes to a topic by its name only, and no name was seen to try that.",
+            ),
     };
     Some(draft.remedy(Remedy::Rights).reference(AUTHORIZATION))
 }

@@ -41,7 +41,7 @@ const fn rule(id: &'static str, summary: &'static str, severity: Severity, help:
 // Good     as it should be.
 //
 // Anyone may connect is Medium, not High: what strangers may do then is judged by itself.
-const RULES: [Rule; 43] = [
+const RULES: [Rule; 44] = [
     rule("reachable", "Whether a broker answers", Note, "Nothing else can be said of what does not answer."),
     rule("incomplete", "Whether everything was looked at", Note, "What was not looked at is not mentioned."),
     rule(
@@ -203,6 +203,12 @@ const RULES: [Rule; 43] = [
         "Empty client id without clean session",
         Low,
         "A session that nobody can come back to stays behind.",
+    ),
+    rule(
+        "dollar-topics",
+        "Topics that begin with $, and wildcards",
+        Low,
+        "What brokers and their tools say among themselves below $ is not for who asks for everything else.",
     ),
     rule(
         "maximum-packet-size",

@@ -1,11 +1,11 @@
-//! What the messages that a stranger could read looked like.
+//! What the messages looked like that could be read.
 
 use super::{
     count,
     draft::{Draft, Drafts},
     remedy::Remedy,
 };
-use crate::report::{Report, Severity};
+use crate::report::{Reader, Report, Severity};
 
 pub(super) fn judge(report: &Report, drafts: &mut Drafts) {
     let seen = &report.payloads;
@@ -25,11 +25,15 @@ pub(super) fn judge(report: &Report, drafts: &mut Drafts) {
     ];
     let kinds: Vec<_> =
         kinds.iter().filter(|(number, _)| *number > 0).map(|(number, kind)| format!("{number} {kind}")).collect();
-    let detail = format!("Of {} that a stranger could read: {}.", count(total, "payload"), kinds.join(", "));
+    let who = match report.payloads_by {
+        Reader::Stranger => "a stranger",
+        Reader::User => "the user",
+    };
+    let detail = format!("Of {} that {who} could read: {}.", count(total, "payload"), kinds.join(", "));
     let (severity, title) = match (readable, readable == total) {
-        (0, _) => (Severity::Good, "The payloads that a stranger could read look encrypted."),
-        (_, true) => (Severity::Medium, "The payloads that a stranger could read are in the clear."),
-        _ => (Severity::Medium, "Some of the payloads that a stranger could read are in the clear."),
+        (0, _) => (Severity::Good, format!("The payloads that {who} could read look encrypted.")),
+        (_, true) => (Severity::Medium, format!("The payloads that {who} could read are in the clear.")),
+        _ => (Severity::Medium, format!("Some of the payloads that {who} could read are in the clear.")),
     };
     drafts.add(
         Draft::new("payloads", severity, title)

@@ -1,6 +1,6 @@
 //! How to mend something, in the words of the product that it seems to be.
 
-use crate::report::Report;
+use crate::{fingerprint::LIKELY, report::Report};
 
 /// Products whose settings are known here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,9 +11,6 @@ pub(super) enum Maker {
     HiveMq,
     Other,
 }
-
-/// A product has to be this likely before its settings are recommended.
-const LIKELY: f64 = 0.5;
 
 impl Maker {
     pub(super) fn of(report: &Report) -> Self {

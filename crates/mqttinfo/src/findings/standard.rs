@@ -88,6 +88,34 @@ pub(super) fn judge(level: Level, seen: &LevelReport, drafts: &mut Drafts) {
     for rule in &RULES {
         add(rule.judge(level, seen));
     }
+    add(dollar_topics(seen));
+}
+
+/// Whether a subscription to `#` keeps to topics that do not begin with `$`.
+fn dollar_topics(seen: &LevelReport) -> Option<Draft> {
+    let id = "dollar-topics";
+    let came: u64 = [&seen.stranger, &seen.user]
+        .into_iter()
+        .flatten()
+        .flat_map(|access| access.read.values())
+        .map(|reading| reading.dollar)
+        .max()
+        .unwrap_or_default();
+    let draft = match seen.oddities.get(&Oddity::WildcardDollar) {
+        Some(Reaction::Accepted { .. }) => {
+            Draft::new(id, Severity::Low, "Filters that begin with a wildcard also bring topics that begin with $.")
+                .detail("A message on a topic of our own, $mqttinfo/…, came to who had subscribed to #.")
+        }
+        _ if came > 0 => {
+            Draft::new(id, Severity::Low, "Filters that begin with a wildcard also bring topics that begin with $.")
+                .detail(format!("{} came while listening.", super::count(came, "such message")))
+        }
+        Some(Reaction::Ignored) => {
+            Draft::new(id, Severity::Good, "Filters that begin with a wildcard bring no topics that begin with $.")
+        }
+        _ => return None,
+    };
+    Some(draft.remedy(Remedy::Maker).reference("[MQTT-4.7.2-1]"))
 }
 
 fn assigned_id(level: Level, answer: &Answer) -> Option<Draft> {
@@ -139,9 +167,9 @@ fn delivery(flows: &Flows) -> Draft {
     let id = "qos-delivery";
     match flows.qos_out {
         Some(2) => Draft::new(id, Severity::Good, "Messages come back at the QoS at which they were sent."),
-        Some(qos) => Draft::new(id, Severity::Note, "Messages come back at a lower QoS than they were sent.")
-            .detail(format!("QoS {qos} at most.")),
-        None => Draft::new(id, Severity::Low, "No message came back from the broker with its flow complete."),
+        Some(qos) => Draft::new(id, Severity::Note, format!("Messages come back at QoS {qos} at most.")),
+        None => Draft::new(id, Severity::Low, "No message came back from the broker with its flow complete.")
+            .detail("Neither of the highest QoS that the broker takes, nor of the next lower one."),
     }
     .reference("MQTT 3.1.1 and 5, section 4.3")
 }

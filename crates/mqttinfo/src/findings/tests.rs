@@ -1,27 +1,27 @@
 use super::{catalogue::allows, *};
 use crate::{
+    example::{accepted, answer, bare, connack_3, connack_5, reading, reads, refused, writes},
     report::{
         Access, Answer, Certificate, ClientCertificate, Flows, Limits, LoginErrors, Oddity, PayloadCounts,
-        ProductGuess, Reaction,
+        ProductGuess, Reaction, Reader,
         Severity::{Good, High, Low, Medium, Note},
         Takeover, TlsReport, Trust, Writing,
     },
-    sample::{accepted, answer, connack_3, connack_5, level, reading, reads, refused, report, writes},
 };
 use std::collections::BTreeSet;
 
 /// An open broker of which one thing was looked at by MQTT 5.
 fn five(change: impl FnOnce(&mut LevelReport)) -> Report {
-    let mut report = report();
-    let mut seen = level(connack_5(0, ""));
+    let mut report = bare();
+    let mut seen = LevelReport::new(connack_5(0, ""));
     change(&mut seen);
     report.mqtt_5 = Some(seen);
     report
 }
 
 fn three(change: impl FnOnce(&mut LevelReport)) -> Report {
-    let mut report = report();
-    let mut seen = level(connack_3(0));
+    let mut report = bare();
+    let mut seen = LevelReport::new(connack_3(0));
     change(&mut seen);
     report.mqtt_3_1_1 = Some(seen);
     report
@@ -35,6 +35,11 @@ fn stranger_reads(filter: &str, reaction: Reaction, messages: u64, retained: u64
     stranger(reads(filter, reading(reaction, messages, retained)))
 }
 
+fn stranger_tries_names(retained: u64) -> Report {
+    let exact = Some(reading(accepted("SUBACK 0x00"), retained, retained));
+    stranger(Access { exact, ..reads("#", reading(accepted("SUBACK 0x00"), 5, 0)) })
+}
+
 fn stranger_writes_sys(reaction: Reaction, delivered: bool) -> Report {
     stranger(Access { write_sys: Some(Writing { reaction, delivered }), ..Access::default() })
 }
@@ -44,7 +49,7 @@ fn odd(oddity: Oddity, reaction: Reaction) -> Report {
 }
 
 fn with(change: impl FnOnce(&mut Report)) -> Report {
-    let mut report = report();
+    let mut report = bare();
     change(&mut report);
     report
 }
@@ -145,7 +150,7 @@ fn table() -> Vec<(Report, &'static str, Severity)> {
     let ssh = || Answer::Other { bytes: "5353".into(), looks_like: "SSH".into() };
     let reading_all = || reads("#", reading(accepted("SUBACK 0x00"), 3, 1));
     vec![
-        (report(), "reachable", Good),
+        (bare(), "reachable", Good),
         (with(|it| it.outcome = Outcome::NotMqtt { reason: "it is HTTP".into() }), "reachable", Note),
         (with(|it| it.outcome = Outcome::Unreachable { reason: "refused".into() }), "reachable", Note),
         (with(|it| it.incomplete = Some("the time was over".into())), "incomplete", Note),
@@ -175,7 +180,9 @@ fn table() -> Vec<(Report, &'static str, Severity)> {
         (stranger_reads("$SYS/#", suback(), 0, 0), "read-sys", Note),
         (stranger_reads("$SYS/#", refused("SUBACK 0x87"), 0, 0), "read-sys", Good),
         (stranger_reads("#", suback(), 5, 2), "retained-visible", Medium),
-        (stranger_reads("#", suback(), 5, 0), "retained-visible", Good),
+        (stranger_reads("#", suback(), 5, 0), "retained-visible", Note),
+        (stranger_tries_names(0), "retained-visible", Good),
+        (stranger_tries_names(1), "retained-visible", Medium),
         (stranger(writes(accepted("PUBACK 0x00"), true)), "write-topic", High),
         (stranger(writes(accepted("PUBACK 0x00"), false)), "write-topic", Medium),
         (three(|it| it.stranger = Some(writes(accepted("PUBACK"), false))), "write-topic", Low),
@@ -191,7 +198,7 @@ fn table() -> Vec<(Report, &'static str, Severity)> {
         (payloads(|it| it.json = 3), "payloads", Medium),
         (payloads(|it| (it.text, it.e4) = (1, 9)), "payloads", Medium),
         (payloads(|it| (it.e4, it.random, it.empty) = (3, 1, 1)), "payloads", Good),
-        (report(), "tls", Medium),
+        (bare(), "tls", Medium),
         (with(|it| it.target = "ws://[::1]:80/mqtt".into()), "tls", Note),
         (with(|it| it.target = "mqtt://localhost:1883".into()), "tls", Note),
         (tls(|_| ()), "tls", Good),
@@ -264,6 +271,8 @@ fn table() -> Vec<(Report, &'static str, Severity)> {
         (odd(Oddity::SecondConnect, closed()), "second-connect", Good),
         (odd(Oddity::EmptyIdWithoutCleanSession, accepted("CONNACK 0x00")), "empty-id-persistent", Low),
         (odd(Oddity::EmptyIdWithoutCleanSession, refused("CONNACK 0x02")), "empty-id-persistent", Good),
+        (odd(Oddity::WildcardDollar, accepted("PUBLISH")), "dollar-topics", Low),
+        (odd(Oddity::WildcardDollar, Reaction::Ignored), "dollar-topics", Good),
         (limits(|_| ()), "maximum-packet-size", Good),
         (limits(|it| it.maximum_packet_size = None), "maximum-packet-size", Note),
         (limits(|it| it.maximum_packet_size = Some(268_435_455)), "maximum-packet-size", Note),
@@ -330,7 +339,7 @@ fn the_worst_comes_first() {
 #[test]
 fn nothing_is_said_of_what_was_not_looked_at() {
     let ids = |report: &Report| judge(report).into_iter().map(|finding| finding.id).collect::<Vec<_>>();
-    assert_eq!(ids(&report()), ["tls", "reachable"]);
+    assert_eq!(ids(&bare()), ["tls", "reachable"]);
     assert_eq!(ids(&five(|_| ())), ["anonymous-access", "tls", "reachable", "mqtt-5"]);
     let failed = || Answer::Failed { reason: "no route".into() };
     let mut report = five(|seen| {
@@ -451,6 +460,54 @@ fn what_a_broker_says_cannot_move_the_cursor() {
     for finding in judge(&report) {
         assert!(!finding.detail.unwrap_or_default().contains('\u{1b}'), "{}", finding.id);
     }
+}
+
+#[test]
+fn f49_who_is_meant_is_who_was_used() {
+    let mut report = credentials(connack_5(0x87, ""), connack_5(0, ""), None, reads("#", reading(accepted("x"), 3, 0)));
+    report.payloads = PayloadCounts { json: 3, ..PayloadCounts::default() };
+    report.payloads_by = Reader::User;
+    for finding in judge(&report) {
+        let told = format!("{} {}", finding.title, finding.detail.as_deref().unwrap_or_default());
+        assert!(!told.to_lowercase().contains("stranger"), "{told}");
+    }
+    let title = "The payloads that the user could read are in the clear.";
+    assert_eq!(find(&judge(&report), "payloads").title, title);
+}
+
+#[test]
+fn f50_no_retained_message_by_wildcards_alone_is_not_called_good() {
+    let retained = |report: &Report| find(&judge(report), "retained-visible").clone();
+    assert_eq!(retained(&stranger_reads("#", accepted("SUBACK 0x00"), 5, 0)).severity, Note);
+    // As RabbitMQ does.
+    let by_name = retained(&stranger_tries_names(2));
+    assert_eq!(by_name.severity, Medium);
+    assert!(by_name.detail.unwrap().contains("by its name, and not to wildcards"));
+    assert_eq!(retained(&stranger_tries_names(0)).severity, Good);
+    let mut sys = stranger_reads("#", accepted("SUBACK 0x00"), 5, 0);
+    let read = &mut sys.mqtt_5.as_mut().unwrap().stranger.as_mut().unwrap().read;
+    read.insert("$SYS/#".to_owned(), reading(accepted("SUBACK 0x00"), 9, 9));
+    assert_eq!(retained(&sys).severity, Good, "wildcards bring them, as is seen below $SYS");
+}
+
+#[test]
+fn f51_a_message_that_came_back_at_any_qos_came_back() {
+    let delivery = |qos_out| find(&judge(&flows(|it| it.qos_out = qos_out)), "qos-delivery").clone();
+    assert_eq!(delivery(Some(1)).title, "Messages come back at QoS 1 at most.", "as of NATS");
+    assert_eq!(delivery(Some(0)).severity, Note);
+    assert_eq!(delivery(None).severity, Low);
+}
+
+#[test]
+fn f52a_topics_that_begin_with_a_dollar_are_found_where_wildcards_bring_them() {
+    let mut seen = stranger_reads("#", accepted("SUBACK 0x00"), 5, 0);
+    let found = |report: &Report| judge(report).into_iter().find(|finding| finding.id == "dollar-topics");
+    assert_eq!(found(&seen), None);
+    let access = seen.mqtt_5.as_mut().unwrap().stranger.as_mut().unwrap();
+    access.read.get_mut("#").unwrap().dollar = 2;
+    let finding = found(&seen).unwrap();
+    assert_eq!((finding.severity, finding.reference.as_deref()), (Low, Some("[MQTT-4.7.2-1]")));
+    assert_eq!(finding.detail.as_deref(), Some("2 such messages came while listening."));
 }
 
 #[test]

@@ -39,6 +39,35 @@ impl Facts {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// What sets a broker apart, for one that nobody knows yet: facts with their values, the telling ones first.
+    pub(super) fn marks(&self) -> Vec<String> {
+        /// Names, as in `fingerprints.toml`, and how many values of each are worth a line.
+        const TELLING: [(&str, usize); 10] = [
+            ("sys.text", 2),
+            ("sys.topic", 3),
+            ("levels", 1),
+            ("level.unknown", 1),
+            ("connack.5.bytes", 1),
+            ("assigned_id.5", 1),
+            ("response_information", 1),
+            ("reason", 1),
+            ("tls.issuer", 1),
+            ("tls.name", 1),
+        ];
+        const SHOWN: usize = 80;
+        let line = |name: &str, value: &str| format!("{name} = {}", super::short(value, SHOWN));
+        let telling = TELLING
+            .iter()
+            .flat_map(|(name, most)| self.get(name).iter().take(*most).map(move |value| line(name, value)));
+        let mut marks: Vec<_> = telling.collect();
+        let reactions = self.0.iter().filter(|(name, _)| {
+            ["oddity.", "qos1.", "qos2.", "read.", "empty_id."].iter().any(|kind| name.starts_with(kind))
+                && !name.starts_with("empty_id.5.")
+        });
+        marks.extend(reactions.flat_map(|(name, values)| values.iter().map(|value| line(name, value))));
+        marks
+    }
+
     #[cfg(test)]
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
+    example::{accepted, answer, bare, connack_3, connack_5, reading, refused, string},
     report::{Answer, Flows, LevelReport, Oddity, Outcome, Reaction, TlsReport, Writing},
-    sample::{accepted, answer, connack_3, connack_5, level, reading, refused, report, string},
 };
 
 /// Enough to say the name of a product.
@@ -9,10 +9,10 @@ const SUFFICIENT: f64 = 0.6;
 
 /// A broker that lets strangers in by all versions and refuses what is odd without saying how.
 fn broker(properties: &str) -> Report {
-    let mut report = report();
+    let mut report = bare();
     report.mqtt_3_1 = Some(connack_3(0));
-    report.mqtt_3_1_1 = Some(level(connack_3(0)));
-    report.mqtt_5 = Some(level(connack_5(0, properties)));
+    report.mqtt_3_1_1 = Some(LevelReport::new(connack_3(0)));
+    report.mqtt_5 = Some(LevelReport::new(connack_5(0, properties)));
     report.mqtt_5.as_mut().unwrap().empty_id = Some(connack_5(0, properties));
     report
 }
@@ -79,10 +79,10 @@ fn table() -> Vec<(&'static str, Option<&'static str>, Report)> {
     write_sys(five(&mut report), accepted("PUBACK 0x00"));
     add("rumqttd", None, report);
 
-    let mut report = crate::sample::report();
+    let mut report = bare();
     report.mqtt_3_1 = Some(connack_3(0));
-    report.mqtt_3_1_1 = Some(level(connack_3(0)));
-    report.mqtt_5 = Some(level(answer(crate::report::Level::V5, "20020001")));
+    report.mqtt_3_1_1 = Some(LevelReport::new(connack_3(0)));
+    report.mqtt_5 = Some(LevelReport::new(answer(crate::report::Level::V5, "20020001")));
     report.unknown_level = Some(Answer::Closed);
     four(&mut report).oddities.insert(Oddity::EmptyIdWithoutCleanSession, accepted("CONNACK 0x00"));
     four(&mut report).oddities.insert(Oddity::InvalidFilter, accepted("SUBACK 0x01"));
@@ -134,10 +134,10 @@ fn table() -> Vec<(&'static str, Option<&'static str>, Report)> {
 
 /// What an open broker that lets in by MQTT 3.1.1 does, and nothing else.
 fn three(level_3: Answer, level_5: Answer, level_6: Answer, oddities: &[(Oddity, Reaction)]) -> Report {
-    let mut report = report();
+    let mut report = bare();
     report.mqtt_3_1 = Some(level_3);
-    report.mqtt_3_1_1 = Some(level(connack_3(0)));
-    report.mqtt_5 = Some(level(level_5));
+    report.mqtt_3_1_1 = Some(LevelReport::new(connack_3(0)));
+    report.mqtt_5 = Some(LevelReport::new(level_5));
     report.unknown_level = Some(level_6);
     four(&mut report).oddities.extend(oddities.iter().cloned());
     four(&mut report).empty_id = Some(connack_3(0));
@@ -225,7 +225,123 @@ fn seen() -> Vec<(&'static str, Option<&'static str>, Report)> {
     table.push(("aMQTT", None, amqtt.clone()));
     sys(&mut amqtt, "$SYS/broker/version", Some("aMQTT version 0.12.1"));
     table.push(("aMQTT", Some("0.12.1"), amqtt));
+    table.extend(seen_later());
     table
+}
+
+/// As [`seen`]: NATS 2.9.10 and ejabberd 23.01 of Debian 12, mqttools 0.50.0, mosca 2.8.3.
+fn seen_later() -> Vec<(&'static str, Option<&'static str>, Report)> {
+    use Oddity::*;
+    let mut table = Vec::new();
+    let suback = || accepted("SUBACK 0x00");
+    let utf8 = [Utf8Truncated, Utf8Overlong, Utf8Surrogate];
+    let unsupported = || answer(crate::report::Level::V5, "20020001");
+
+    let mut oddities = vec![
+        (PublishQos3, Reaction::Closed),
+        (SubscribeQos3, Reaction::Closed),
+        (InvalidFilter, suback()),
+        (Utf8Null, suback()),
+        (ReservedFlags, Reaction::Closed),
+        (SecondConnect, Reaction::Closed),
+        (EmptyIdWithoutCleanSession, refused("CONNACK 0x02")),
+    ];
+    oddities.extend(utf8.map(|oddity| (oddity, Reaction::Closed)));
+    let mut nats = three(Answer::Closed, unsupported(), unsupported(), &oddities);
+    read(four(&mut nats), "$SYS/#", suback());
+    four(&mut nats).flows = Some(Flows { qos1_in: accepted("PUBACK"), qos2_in: Reaction::Closed, qos_out: Some(1) });
+    table.push(("NATS", Some("before 2.10"), nats));
+
+    let properties = "22 0064 2a 00 11 00000000 13 0078";
+    let mut ejabberd = assigning(broker(properties), properties, "15106527211471987917", "");
+    ejabberd.mqtt_3_1 = Some(connack_3(1));
+    ejabberd.unknown_level = Some(unsupported());
+    four(&mut ejabberd).anonymous = connack_3(5);
+    four(&mut ejabberd).credentials = Some(connack_3(0));
+    five(&mut ejabberd).credentials = Some(connack_5(0, properties));
+    five(&mut ejabberd).anonymous = connack_5(0x87, "");
+    for oddity in Oddity::ALL {
+        let (older, newer) = match oddity {
+            EmptyIdWithoutCleanSession => (accepted("CONNACK 0x00"), None),
+            SecondConnect => (Reaction::Closed, Some(refused("DISCONNECT 0x82"))),
+            _ => (Reaction::Closed, Some(refused("DISCONNECT 0x81"))),
+        };
+        four(&mut ejabberd).oddities.insert(oddity, older);
+        five(&mut ejabberd).oddities.extend(newer.map(|reaction| (oddity, reaction)));
+    }
+    five(&mut ejabberd).flows = Some(flows("PUBACK 0x10"));
+    table.push(("ejabberd", None, ejabberd));
+
+    let mut mqttools = broker("24 00 28 00 2a 00");
+    mqttools.mqtt_3_1 = Some(Answer::Silent);
+    mqttools.unknown_level = Some(Answer::Silent);
+    four(&mut mqttools).anonymous = Answer::Silent;
+    five(&mut mqttools).oddities.extend([
+        (PublishQos3, refused("DISCONNECT 0x81")),
+        (SubscribeQos3, suback()),
+        (InvalidFilter, suback()),
+        (Utf8Null, suback()),
+        (ReservedFlags, suback()),
+        (SecondConnect, refused("DISCONNECT 0x82")),
+    ]);
+    five(&mut mqttools).oddities.extend(utf8.map(|oddity| (oddity, refused("DISCONNECT 0x81"))));
+    read(five(&mut mqttools), "$SYS/#", suback());
+    table.push(("mqttools", None, mqttools));
+
+    let mut oddities = vec![
+        (PublishQos3, accepted("PUBLISH")),
+        (SubscribeQos3, accepted("SUBACK 0x03")),
+        (InvalidFilter, suback()),
+        (Utf8Null, suback()),
+        (ReservedFlags, Reaction::Closed),
+        (SecondConnect, Reaction::Ignored),
+        (EmptyIdWithoutCleanSession, refused("CONNACK 0x02")),
+    ];
+    oddities.extend(utf8.map(|oddity| (oddity, suback())));
+    let mut mosca = three(connack_3(0), Answer::Silent, Answer::Silent, &oddities);
+    read(four(&mut mosca), "$SYS/#", suback());
+    for topic in ["new/clients", "new/subscribes", "disconnect/clients"] {
+        sys(&mut mosca, &format!("$SYS/7nSf0aa/{topic}"), None);
+    }
+    table.push(("mosca", None, mosca));
+    table
+}
+
+#[test]
+fn f48_brokers_that_were_taken_for_others_have_their_names() {
+    for (name, version, report) in seen_later() {
+        let guesses = guess(&report);
+        assert_eq!((guesses[0].product.as_str(), guesses[0].version.as_deref()), (name, version), "{guesses:#?}");
+        assert!(guesses[0].confidence >= SUFFICIENT, "{guesses:#?}");
+    }
+}
+
+#[test]
+fn f48_what_fits_nothing_is_unknown_with_its_marks() {
+    let mut report = assigning(broker("27 00020000"), "27 00020000", "client/17", "");
+    report.unknown_level = Some(Answer::Silent);
+    five(&mut report).oddities.insert(Oddity::InvalidFilter, accepted("SUBACK 0x01"));
+    let guesses = guess(&report);
+    let unknown = &guesses[0];
+    assert_eq!((unknown.product.as_str(), unknown.version.as_deref()), (UNKNOWN, None), "{guesses:#?}");
+    assert!(unknown.confidence > LIKELY, "{guesses:#?}");
+    for mark in [
+        "levels = 3.1,3.1.1,5",
+        "level.unknown = silent",
+        "connack.5.bytes = 2700020000",
+        "assigned_id.5 = client/17",
+        "oddity.invalid_filter.5 = SUBACK 0x01",
+    ] {
+        assert!(unknown.evidence.iter().any(|line| line == mark), "{mark}: {guesses:#?}");
+    }
+}
+
+#[test]
+fn f52b_a_product_that_is_not_known_does_not_get_the_name_of_another() {
+    for (name, _, report) in table() {
+        let guesses = guess_among(PRODUCTS.iter().filter(|product| product.name != name), &report);
+        assert_eq!(guesses[0].product, UNKNOWN, "{name}: {guesses:#?}");
+    }
 }
 
 fn certificate(name: &str) -> crate::report::Certificate {
@@ -272,8 +388,9 @@ fn a_broker_without_marks_is_no_product() {
     five(&mut unknown).flows = Some(flows("PUBACK 0x00"));
     read(five(&mut unknown), "$SYS/#", refused("SUBACK 0x8f"));
     let guesses = guess(&unknown);
-    assert!(guesses.iter().all(|guess| guess.confidence <= 0.3), "{guesses:#?}");
-    assert_eq!(guess(&report()), Vec::new(), "nothing seen, nothing said");
+    assert_eq!(guesses[0].product, UNKNOWN);
+    assert!(guesses[1..].iter().all(|guess| guess.confidence <= 0.3), "{guesses:#?}");
+    assert_eq!(guess(&bare()), Vec::new(), "nothing seen, nothing said");
     let mut web = mosquitto("22 000a", "21 0014");
     web.outcome = Outcome::NotMqtt { reason: "HTTP".into() };
     assert_eq!(guess(&web), Vec::new());
@@ -292,7 +409,7 @@ fn changed_limits_do_not_hide_a_product() {
         }),
     ];
     for (name, report) in changed {
-        let guesses = guess(&report);
+        let guesses: Vec<_> = guess(&report).into_iter().filter(|guess| guess.product != UNKNOWN).collect();
         assert_eq!(guesses.first().map(|first| first.product.as_str()), Some(name), "{guesses:#?}");
         assert!(guesses[0].confidence >= 0.4, "{guesses:#?}");
     }
@@ -303,7 +420,7 @@ fn what_contradicts_lowers_the_confidence_and_is_said() {
     let plain = guess(&mosquitto("22 000a", "21 0014"));
     let mut forged = mosquitto("22 000a", "21 0014");
     sys(&mut forged, "$SYS/broker/version", Some("2.7.9"));
-    let forged = guess(&forged);
+    let forged: Vec<_> = guess(&forged).into_iter().filter(|guess| guess.product != UNKNOWN).collect();
     assert!(forged[0].confidence < plain[0].confidence);
     assert!(forged[0].evidence.iter().any(|line| line.starts_with("Against it:")), "{forged:#?}");
 }
@@ -321,14 +438,14 @@ fn one_mark_alone_says_little() {
 #[test]
 fn products_that_look_alike_are_both_shown() {
     // Only what mosquitto and a broker that copies its $SYS would have in common.
-    let mut both = report();
-    let mut four = level(connack_3(0));
+    let mut both = bare();
+    let mut four = LevelReport::new(connack_3(0));
     four.oddities.insert(Oddity::InvalidFilter, accepted("SUBACK 0x01"));
     four.oddities.insert(Oddity::EmptyIdWithoutCleanSession, accepted("CONNACK 0x00"));
     read(&mut four, "$SYS/#", Reaction::Closed);
     both.mqtt_3_1_1 = Some(four);
-    let guesses = guess(&both);
-    let [first, second] = guesses.as_slice() else { panic!("{guesses:#?}") };
+    let guesses: Vec<_> = guess(&both).into_iter().filter(|guess| guess.product != UNKNOWN).collect();
+    let [first, second, ..] = guesses.as_slice() else { panic!("{guesses:#?}") };
     assert!(second.confidence > first.confidence * 0.6, "{guesses:#?}");
 }
 

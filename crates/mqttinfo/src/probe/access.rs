@@ -2,7 +2,7 @@
 
 use super::{Probe, Prober, STRAGGLERS, Seen, Who, flows::PAYLOAD, level_mut, reaction_of, wait_for, without_answer};
 use crate::{
-    report::{Access, Level, LevelReport, PayloadCounts, Reaction, Reading, Report, Writing},
+    report::{Access, Level, LevelReport, PayloadCounts, Reaction, Reader, Reading, Report, Writing},
     session::{Received, Session},
 };
 use mqtt5_protocol::{Packet, PacketType, QoS};
@@ -11,6 +11,12 @@ use tokio::time::Instant;
 
 /// What is subscribed to.
 const FILTERS: [&str; 4] = ["#", "+/#", "$SYS/#", "$share/mqttinfo/#"];
+
+/// Those by which strangers read what everybody sends.
+const WILDCARDS: [&str; 2] = ["#", "+/#"];
+
+/// Topics that are subscribed to by their names at the most.
+const MOST_EXACT: usize = 5;
 
 /// Messages that are counted of one subscription at the most.
 const MOST: u64 = 20_000;
@@ -55,6 +61,8 @@ fn access(part: &mut LevelReport, who: Who) -> &mut Access {
 /// What a subscription brought.
 struct Heard {
     reading: Reading,
+    /// What subscriptions to topics by their names brought, if those were tried.
+    exact: Option<Reading>,
     payloads: PayloadCounts,
     /// `$SYS` topics, with the text of those that name a version.
     sys: BTreeMap<String, Option<String>>,
@@ -63,22 +71,47 @@ struct Heard {
 impl Heard {
     const fn nothing(reaction: Reaction) -> Self {
         Self {
-            reading: Reading { reaction, messages: 0, retained: 0, bytes: 0, topics: 0, names: None, cut_short: false },
+            reading: Reading {
+                reaction,
+                messages: 0,
+                dollar: 0,
+                retained: 0,
+                bytes: 0,
+                topics: 0,
+                names: None,
+                cut_short: false,
+            },
+            exact: None,
             payloads: PayloadCounts { e4: 0, random: 0, json: 0, number: 0, text: 0, binary: 0, empty: 0 },
             sys: BTreeMap::new(),
         }
     }
 
     fn put(self, report: &mut Report, level: Level, who: Who, filter: &str) {
-        // The same messages come by every filter and in both versions: those of the one that brought most are kept.
-        if self.payloads.total() > report.payloads.total() {
-            report.payloads = self.payloads;
+        // The same messages come by every filter and in both versions: those of the one that brought most are kept, and
+        // what a stranger may read goes before what a user may.
+        let by = match who {
+            Who::Stranger => Reader::Stranger,
+            Who::User => Reader::User,
+        };
+        let before = report.payloads.total();
+        let more = self.payloads.total() > before;
+        let worse = by == Reader::Stranger && report.payloads_by == Reader::User && self.payloads.total() > 0;
+        let less = by == Reader::User && report.payloads_by == Reader::Stranger && before > 0;
+        if (more || worse) && !less {
+            (report.payloads, report.payloads_by) = (self.payloads, by);
         }
         if self.sys.len() > report.sys.len() {
             report.sys = self.sys;
         }
         if let Some(part) = level_mut(report, level) {
-            access(part, who).read.insert(filter.to_owned(), self.reading);
+            let access = access(part, who);
+            access.read.insert(filter.to_owned(), self.reading);
+            if let Some(exact) = self.exact
+                && access.exact.as_ref().is_none_or(|other| other.retained < exact.retained)
+            {
+                access.exact = Some(exact);
+            }
         }
     }
 }
@@ -90,7 +123,7 @@ impl Prober<'_> {
             Ok(session) => session,
             Err(reaction) => return Heard::nothing(reaction),
         };
-        let heard = self.listen(&mut session, level, filter).await;
+        let (mut heard, names) = self.listen(&mut session, level, filter).await;
         if heard.reading.reaction.is_accepted() {
             let unsubscribe = session.unsubscription(filter);
             let deadline = self.soon();
@@ -99,15 +132,64 @@ impl Prober<'_> {
             }
         }
         session.leave().await;
+        if WILDCARDS.contains(&filter) && heard.reading.retained == 0 {
+            heard.exact = self.read_exactly(level, who, names).await;
+        }
         heard
     }
 
-    async fn listen(&self, session: &mut Session, level: Level, filter: &str) -> Heard {
+    /// Subscribes to topics by their names, all on one connection. What is retained of them comes at once.
+    async fn read_exactly(&self, level: Level, who: Who, topics: Vec<String>) -> Option<Reading> {
+        if topics.is_empty() {
+            return None;
+        }
+        let mut session = self.session(level, who).await.ok()?;
+        let mut end = self.soon();
+        for topic in &topics {
+            let subscribe = session.subscription(topic, QoS::AtMostOnce);
+            session.send(&subscribe, end).await.ok()?;
+        }
+        let mut sum: Option<Reading> = None;
+        let mut heard = Heard::nothing(Reaction::Ignored).reading;
+        let mut answers = 0;
+        while let Received::Frame(frame) = session.receive(end).await {
+            match (frame.kind(), frame.packet(level.byte())) {
+                (Some(PacketType::SubAck), _) => {
+                    if let Some(reaction @ Reaction::Accepted { .. }) = reaction_of(&frame, level) {
+                        sum.get_or_insert_with(|| Heard::nothing(reaction).reading).topics += 1;
+                    }
+                    answers += 1;
+                    if answers == topics.len() {
+                        end = end.min(Instant::now() + STRAGGLERS);
+                    }
+                }
+                (_, Some(Packet::Publish(message))) if topics.contains(&message.topic_name) => {
+                    heard.messages += 1;
+                    heard.retained += u64::from(message.retain);
+                    heard.bytes += message.payload.len() as u64;
+                }
+                _ => (),
+            }
+        }
+        for topic in &topics {
+            let unsubscribe = session.unsubscription(topic);
+            let deadline = self.soon();
+            if session.send(&unsubscribe, deadline).await.is_err() {
+                break;
+            }
+            let _ended = wait_for(&mut session, level, PacketType::UnsubAck, deadline).await;
+        }
+        session.leave().await;
+        sum.map(|sum| Reading { messages: heard.messages, retained: heard.retained, bytes: heard.bytes, ..sum })
+    }
+
+    /// What a subscription brings, and the names of topics that it showed.
+    async fn listen(&self, session: &mut Session, level: Level, filter: &str) -> (Heard, Vec<String>) {
         let subscribe = session.subscription(filter, QoS::AtMostOnce);
         let mut end = self.soon();
         let mut heard = Heard::nothing(Reaction::Closed);
         if session.send(&subscribe, end).await.is_err() {
-            return heard;
+            return (heard, Vec::new());
         }
         let now = jiff::Timestamp::now();
         // By topic, the bytes of the last payload. What a connection may read at all bounds it.
@@ -147,7 +229,8 @@ impl Prober<'_> {
                     let len = (message.payload.len() + passed_over) as u64;
                     let of_broker = message.topic_name.starts_with("$SYS/");
                     // [MQTT-4.7.2-1]: # does not match it. Where it comes all the same, it is nothing that anyone sent.
-                    let counts = !of_broker || filter.starts_with("$SYS/");
+                    let counts = !message.topic_name.starts_with('$') || filter.starts_with("$SYS/");
+                    heard.reading.dollar += u64::from(!counts);
                     if counts {
                         heard.reading.messages += 1;
                         heard.reading.bytes += len;
@@ -159,7 +242,7 @@ impl Prober<'_> {
                         if heard.sys.len() < room {
                             heard.sys.insert(message.topic_name.clone(), text);
                         }
-                    } else {
+                    } else if counts {
                         heard.payloads.count(&message.payload, now);
                     }
                     if counts {
@@ -175,8 +258,9 @@ impl Prober<'_> {
             }
         }
         heard.reading.topics = topics.len() as u64;
+        let names = topics.keys().take(MOST_EXACT).cloned().collect();
         heard.reading.names = self.settings.show_topics.then(|| topics.into_iter().collect());
-        heard
+        (heard, names)
     }
 
     /// Publishes something, with a subscriber that says whether it arrives.

@@ -19,11 +19,7 @@ pub(super) fn probes<'p>(prober: &'p Prober<'_>, level: Level, who: Who, seen: &
         let beyond = || Reaction::Unclear { reason: format!("the broker takes QoS {max_qos} at most") };
         let qos1_in = if max_qos >= 1 { prober.qos1(level, who).await } else { beyond() };
         let qos2_in = if max_qos >= 2 { prober.qos2(level, who).await } else { beyond() };
-        // A broker with much to do may take longer than we wait: nothing is said after one try.
-        let qos_out = match prober.back(level, who, max_qos).await {
-            None => prober.back(level, who, max_qos).await,
-            found => found,
-        };
+        let qos_out = prober.highest_back(level, who, max_qos).await;
         Flows { qos1_in, qos2_in, qos_out }
     };
     vec![note(level, look, |part, flows| part.flows = Some(flows))]
@@ -86,23 +82,35 @@ impl Prober<'_> {
         Ok(reaction_of(&complete, level).unwrap_or(Reaction::Ignored))
     }
 
+    /// The highest QoS at which a message comes back. A broker without QoS 2 in MQTT 3.1.1 cannot say so, and closes, or says
+    /// nothing: then it is tried at the next lower one.
+    async fn highest_back(&self, level: Level, who: Who, max_qos: u8) -> Option<u8> {
+        let found = self.back(level, who, max_qos).await;
+        if found.is_some() {
+            return found;
+        }
+        let lower = self.back(level, who, max_qos.saturating_sub(1)).await?;
+        // A broker with much to do may take longer than we wait: nothing is said after one try.
+        self.back(level, who, max_qos).await.or(Some(lower))
+    }
+
     /// A message there and back: the QoS at which it came, all packets exchanged.
-    async fn back(&self, level: Level, who: Who, max_qos: u8) -> Option<u8> {
+    async fn back(&self, level: Level, who: Who, qos: u8) -> Option<u8> {
         let mut session = self.session(level, who).await.ok()?;
-        let qos = self.back_on(&mut session, level, max_qos).await;
+        let qos = self.back_on(&mut session, level, qos).await;
         session.leave().await;
         qos
     }
 
-    async fn back_on(&self, session: &mut Session, level: Level, max_qos: u8) -> Option<u8> {
-        let qos = match max_qos {
+    async fn back_on(&self, session: &mut Session, level: Level, qos: u8) -> Option<u8> {
+        let qos = match qos {
             0 => QoS::AtMostOnce,
             1 => QoS::AtLeastOnce,
             _ => QoS::ExactlyOnce,
         };
         let topic = self.topic("flow-back");
         let deadline = self.soon();
-        let subscribe = session.subscription(&topic, QoS::ExactlyOnce);
+        let subscribe = session.subscription(&topic, qos);
         session.send(&subscribe, deadline).await.ok()?;
         wait_for(session, level, PacketType::SubAck, deadline).await.ok()?;
         let publish = session.publication(&topic, PAYLOAD, qos);

@@ -1,15 +1,22 @@
 //! What the broker does about what the standard forbids. These packets are written byte by byte, since no codec makes them.
 
-use super::{Probe, Prober, STRAGGLERS, Who, in_words, note, reaction_of, wait_for, with_code, without_answer};
+use super::{
+    Probe, Prober, STRAGGLERS, Who, flows::PAYLOAD, in_words, note, reaction_of, wait_for, with_code, without_answer,
+};
 use crate::{
     report::{Answer, Level, Oddity, Reaction},
     session::{Hello, Received, Session},
 };
-use mqtt5_protocol::{PacketType, QoS};
+use mqtt5_protocol::{Packet, PacketType, QoS};
 use tokio::time::Instant;
 
 pub(super) fn probes<'p>(prober: &'p Prober<'_>, level: Level, who: Who) -> Vec<Probe<'p>> {
-    let here = |oddity: &Oddity| *oddity != Oddity::EmptyIdWithoutCleanSession || level == Level::V3_1_1;
+    let here = |oddity: &Oddity| match oddity {
+        Oddity::EmptyIdWithoutCleanSession => level == Level::V3_1_1,
+        // It writes where a client has no business.
+        Oddity::WildcardDollar => prober.settings.intrusive,
+        _ => true,
+    };
     let probe = |oddity| {
         note(level, prober.try_oddity(level, who, oddity), move |part, reaction| {
             part.oddities.insert(oddity, reaction);
@@ -51,6 +58,7 @@ impl Prober<'_> {
             Oddity::SecondConnect => return self.second_connect(level, who).await,
             Oddity::EmptyIdWithoutCleanSession => return self.empty_id_kept(level, who).await,
             Oddity::PublishQos3 => return self.publish_qos3(level, who).await,
+            Oddity::WildcardDollar => return self.wildcard_dollar(level, who).await,
             // [MQTT-3.8.3-4] in 3.1.1, [MQTT-3.8.3-5] in 5.
             Oddity::SubscribeQos3 => (SUBSCRIBE, own.clone().into_bytes(), 3),
             // [MQTT-4.7.1-3] in 3.1.1, [MQTT-4.7.1-2] in 5.
@@ -113,6 +121,62 @@ impl Prober<'_> {
         }
         session.leave().await;
         reaction
+    }
+
+    /// [MQTT-4.7.2-1]: a filter that begins with a wildcard matches no topic that begins with `$`. Accepted if it does.
+    async fn wildcard_dollar(&self, level: Level, who: Who) -> Reaction {
+        let (mut reader, mut writer) = match (self.session(level, who).await, self.session(level, who).await) {
+            (Ok(reader), Ok(writer)) => (reader, writer),
+            (Err(reaction), _) | (_, Err(reaction)) => return reaction,
+        };
+        let reaction = self.wildcard_dollar_on(&mut reader, &mut writer, level).await;
+        writer.leave().await;
+        let unsubscribe = reader.unsubscription("#");
+        let deadline = self.soon();
+        if reader.send(&unsubscribe, deadline).await.is_ok() {
+            let _ended = wait_for(&mut reader, level, PacketType::UnsubAck, deadline).await;
+        }
+        reader.leave().await;
+        reaction
+    }
+
+    async fn wildcard_dollar_on(&self, reader: &mut Session, writer: &mut Session, level: Level) -> Reaction {
+        let unclear = |reason: &str| Reaction::Unclear { reason: reason.to_owned() };
+        let subscribe = reader.subscription("#", QoS::AtMostOnce);
+        let deadline = self.soon();
+        if reader.send(&subscribe, deadline).await.is_err() {
+            return unclear("# cannot be subscribed to");
+        }
+        match wait_for(reader, level, PacketType::SubAck, deadline).await {
+            Ok(ack) if reaction_of(&ack, level).is_some_and(|reaction| reaction.is_accepted()) => {}
+            _ => return unclear("# cannot be subscribed to"),
+        }
+        // The arrival of the second says that the first is not still on its way.
+        let (hidden, plain) = (format!("${}", self.topic("dollar")), self.topic("no-dollar"));
+        for topic in [&hidden, &plain] {
+            let publish = writer.publication(topic, PAYLOAD, QoS::AtMostOnce);
+            if writer.send(&publish, deadline).await.is_err() {
+                return unclear("nothing can be written there");
+            }
+        }
+        let (mut end, mut arrived) = (deadline, false);
+        loop {
+            let frame = match reader.receive(end).await {
+                Received::Frame(frame) => frame,
+                Received::Silence if arrived => return Reaction::Ignored,
+                _ => return unclear("nothing that was written came back"),
+            };
+            match frame.packet(level.byte()) {
+                Some(Packet::Publish(message)) if message.topic_name == hidden => {
+                    return Reaction::Accepted { by: "PUBLISH".into() };
+                }
+                Some(Packet::Publish(message)) if message.topic_name == plain => {
+                    arrived = true;
+                    end = end.min(Instant::now() + STRAGGLERS);
+                }
+                _ => (),
+            }
+        }
     }
 
     /// [MQTT-3.1.0-2]: a second CONNECT on one connection.

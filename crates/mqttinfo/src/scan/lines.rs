@@ -82,7 +82,8 @@ pub fn count(mut input: impl BufRead) -> io::Result<u64> {
     Ok(targets)
 }
 
-/// The next line that is not blank and no comment, without spaces around it, or why it is none; nothing at the end.
+/// The next line that is not blank and no comment, without spaces around it and without a comment behind it, or why it is
+/// none; nothing at the end.
 fn next<'b>(
     input: &mut impl BufRead,
     buffer: &'b mut Vec<u8>,
@@ -96,17 +97,36 @@ fn next<'b>(
         *number += 1;
         if u64::try_from(buffer.len()).is_ok_and(|length| length == LONGEST_LINE) && !buffer.ends_with(b"\n") {
             input.skip_until(b'\n')?;
-            return Ok(Some(Err("it is too long".to_owned())));
+            // A comment may have any length.
+            if without_comment(buffer) == buffer.len() {
+                return Ok(Some(Err("it is too long".to_owned())));
+            }
         }
-        let text = buffer.trim_ascii();
         // Editors of Windows write this mark in front.
-        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
-        if !text.is_empty() && !text.starts_with(b"#") {
+        let mark = "\u{feff}".as_bytes();
+        if buffer.starts_with(mark) {
+            buffer.drain(..mark.len());
+        }
+        buffer.truncate(without_comment(buffer));
+        if !buffer.trim_ascii().is_empty() {
             break;
         }
     }
-    let text = str::from_utf8(buffer).map(|text| text.trim_start_matches('\u{feff}').trim());
+    let text = str::from_utf8(buffer).map(str::trim);
     Ok(Some(text.map_err(|_| "it is not UTF-8".to_owned())))
+}
+
+/// How long a line is up to a comment: that begins with a `#` at the beginning or behind a space, since within a URL it is
+/// part of that.
+fn without_comment(line: &[u8]) -> usize {
+    let mut before = b' ';
+    for (at, byte) in line.iter().enumerate() {
+        if *byte == b'#' && before.is_ascii_whitespace() {
+            return at;
+        }
+        before = *byte;
+    }
+    line.len()
 }
 
 #[cfg(test)]
@@ -138,6 +158,15 @@ mod tests {
         assert_eq!(read[5..], ["mqtt://last:1883"]);
         assert_eq!(count(input.as_bytes()).unwrap(), 6);
         assert_eq!(lines(b"\xff\nb"), ["line 1 is no target (\u{fffd}): it is not UTF-8", "mqtt://b:1883"]);
+    }
+
+    #[test]
+    fn f53_a_comment_may_stand_behind_a_target() {
+        let input = "a:1 # the first\nb\t#\n[::1]:2 #x # y\nws://c/mqtt#part # z\n \t# none\nd#e:3\n";
+        let read = lines(input.as_bytes());
+        assert_eq!(read[..4], ["mqtt://a:1", "mqtt://b:1883", "mqtt://[::1]:2", "ws://c:80/mqtt"]);
+        assert!(read[4].starts_with("line 6 is no target (d#e:3)"), "{}", read[4]);
+        assert_eq!(count(input.as_bytes()).unwrap(), 5);
     }
 
     #[test]

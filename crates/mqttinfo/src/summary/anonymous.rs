@@ -98,12 +98,12 @@ mod tests {
         let mut bad = example::report();
         bad.products = Vec::new();
         if let Some(level) = &mut bad.mqtt_3_1_1 {
-            level.stranger = Some(Access { read: [("#".to_owned(), reading(no()))].into(), ..Access::default() });
+            level.stranger = Some(Access { read: [("#".to_owned(), reading(no(), 3, 2))].into(), ..Access::default() });
         }
         if let Some(level) = &mut bad.mqtt_5 {
             let rows = [Oddity::Utf8Truncated, Oddity::InvalidFilter, Oddity::SubscribeQos3];
             level.oddities.extend(rows.map(|oddity| (oddity, yes())));
-            level.stranger = Some(Access { read: [("#".to_owned(), reading(no()))].into(), ..Access::default() });
+            level.stranger = Some(Access { read: [("#".to_owned(), reading(no(), 3, 2))].into(), ..Access::default() });
         }
         anonymous.add(&bad);
         // Nothing could be said, and there is no MQTT 5.
