@@ -78,6 +78,7 @@ extern crate std;
 
 // Layers only look down: a module knows those above it in this list.
 mod bytes;
+mod kdf;
 mod siv;
 mod stack;
 

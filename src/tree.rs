@@ -8,16 +8,12 @@
 
 use crate::{
     filter::Subtree,
+    kdf::{expand, extract},
     keys::{RootKey, SubtreeKey, TopicKey},
     names::NameError,
     topic::Topic,
 };
-use hkdf::{GenericHkdf, GenericHkdfExtract};
-use hmac::SimpleHmac;
-use sha3::Sha3_256;
-use zeroize::{Zeroize, Zeroizing, zeroize_stack};
-
-type HmacSha3 = SimpleHmac<Sha3_256>;
+use zeroize::Zeroizing;
 
 /// The salt of the extraction; it names this derivation and its version.
 const SALT: &[u8] = b"e4 topic tree v1";
@@ -34,8 +30,7 @@ impl RootKey {
     #[must_use]
     pub fn namespace_key(&self, epoch: u64) -> SubtreeKey {
         let mut prk = Zeroizing::new([0; 32]);
-        extract(self.as_bytes(), &mut prk);
-        zeroize_stack::<STACK>();
+        extract(SALT, self.as_bytes(), &mut prk);
         SubtreeKey::derive(|key| expand(&prk, &[EPOCH_LABEL, &epoch.to_be_bytes()], key))
     }
 
@@ -101,27 +96,4 @@ impl SubtreeKey {
         }
         node
     }
-}
-
-/// Bytes of stack that a derivation takes. The implementations of HMAC and HKDF leave what they worked with there.
-const STACK: usize = 2048;
-
-#[inline(never)]
-fn extract(root_key: &[u8; 32], prk: &mut [u8; 32]) {
-    let mut extract = GenericHkdfExtract::<HmacSha3>::new(Some(SALT));
-    extract.input_ikm(root_key);
-    let (mut output, _) = extract.finalize();
-    prk.copy_from_slice(&output);
-    output.as_mut_slice().zeroize();
-}
-
-fn expand(prk: &[u8; 32], info: &[&[u8]], key: &mut [u8; 32]) {
-    expand_leaving_traces(prk, info, key);
-    zeroize_stack::<STACK>();
-}
-
-#[inline(never)]
-fn expand_leaving_traces(prk: &[u8; 32], info: &[&[u8]], key: &mut [u8; 32]) {
-    // Fails only for keys of less than 32 bytes, and for outputs of more than 255 blocks of 32 bytes.
-    let _ = GenericHkdf::<HmacSha3>::from_prk(prk).map(|hkdf| hkdf.expand_multi_info(info, key));
 }
