@@ -2,13 +2,18 @@
 
 mod lane;
 
+pub use crate::{
+    digest::{StateDigest, StateEntry},
+    report::{RefusedCommand, Report, ReportError, WhyRefused},
+};
 pub use lane::{Lane, LaneError};
 
 use crate::{
     command::{Command, CommandError, MAX_LEN},
-    keys::{C2SecretKey, ClientKey, ControlKey, KeyError, TopicKey, VerifyingKey},
+    keys::{C2SecretKey, ClientKey, ControlKey, KeyError, ReportKey, TopicKey, VerifyingKey},
     message::{self, Mode, SYMMETRIC_OVERHEAD},
-    names::{ClientId, ControlTopic, TopicHash},
+    names::{ClientId, ControlTopic, ReportTopic, TopicHash},
+    stack,
     time::Timestamp,
 };
 use core::fmt;
@@ -82,6 +87,37 @@ impl Recipient {
         self.id.control_topic()
     }
 
+    /// Where the client's reports arrive.
+    #[must_use]
+    pub fn report_topic(&self) -> ReportTopic {
+        self.id.report_topic()
+    }
+
+    /// Opens what arrived on the client's report topic.
+    ///
+    /// # Errors
+    ///
+    /// [`ReportError`].
+    pub fn open_report(&self, message: &[u8]) -> Result<Report, ReportError> {
+        let report = Report::open(&ReportKey::of_command_key(self.command_key()), message);
+        stack::wipe::<{ stack::DEEP }>();
+        report
+    }
+
+    fn command_key(&self) -> &[u8; 32] {
+        match &self.key {
+            RecipientKey::Symmetric(key) => key.as_bytes(),
+            RecipientKey::PublicKey(key) => key.as_bytes(),
+        }
+    }
+
+    fn mode(&self) -> Mode {
+        match &self.key {
+            RecipientKey::Symmetric(_) => Mode::Symmetric,
+            RecipientKey::PublicKey(_) => Mode::PublicKey,
+        }
+    }
+
     /// Seals a command.
     ///
     /// After a [`Command::SetClientKey`], [`Command::SetSigningKey`] or [`Command::SetC2Key`] the commands that follow
@@ -97,11 +133,8 @@ impl Recipient {
         if !sent.is_plausible() {
             return Err(CommandError::NotATime);
         }
-        let (mode, key) = match &self.key {
-            RecipientKey::Symmetric(key) => (Mode::Symmetric, key.as_bytes()),
-            RecipientKey::PublicKey(key) => (Mode::PublicKey, key.as_bytes()),
-        };
-        command.check_for(mode, &self.control_topic().hash())?;
+        let key = self.command_key();
+        command.check_for(self.mode(), &self.control_topic().hash())?;
         if let Command::SetTopicKey { key: topic_key, .. } = command
             && bool::from(topic_key.as_bytes().ct_eq(key))
         {

@@ -10,12 +10,14 @@
 //! | [`VerifyingKey`] | everyone | checks what its client signed |
 //! | [`C2SecretKey`] | the key server | agrees on the control key with a public-key client |
 //! | [`C2PublicKey`] | every public-key client | the public half of it |
+//! | `ReportKey` | one client and the key server | seals what the client reports; made from the key of its commands |
 //! | [`StorageKey`] | one device | seals the state file of the device |
 //!
 //! Secrets are wiped when they are dropped, are compared in constant time, and print as `TopicKey(..)`.
 
 mod ed25519;
 mod fingerprint;
+mod report;
 mod secret;
 mod x25519;
 
@@ -25,6 +27,7 @@ pub use fingerprint::KeyFingerprint;
 pub use secret::{ClientKey, RootKey, StorageKey, SubtreeKey, TopicKey};
 pub use x25519::{C2PublicKey, C2SecretKey};
 
+pub(crate) use report::ReportKey;
 pub(crate) use x25519::ControlKey;
 
 use core::fmt;

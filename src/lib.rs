@@ -96,6 +96,10 @@ mod message;
 
 mod command;
 
+mod digest;
+
+mod report;
+
 mod replay;
 
 mod key_ring;
@@ -120,7 +124,8 @@ pub use keys::{
     TopicKey, VerifyingKey,
 };
 pub use message::{MessageHeader, Mode, SIGNED_OVERHEAD, SYMMETRIC_OVERHEAD};
-pub use names::{ClientId, ControlTopic, NameError, TopicHash};
+pub use names::{ClientId, ControlTopic, NameError, ReportTopic, TopicHash};
+pub use report::REPORT_LEN;
 pub use state::{Identity, Options, Repeated, StateError};
 #[cfg(feature = "std")]
 pub use store::FileStore;

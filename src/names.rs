@@ -1,10 +1,10 @@
-//! Who is meant: client ids, topic hashes, control topics (protocol page, section 1).
+//! Who is meant: client ids, topic hashes, control topics, report topics (protocol page, section 1).
 
 use core::{fmt, str::FromStr};
 use sha3::{Digest, Sha3_256};
 
 /// The first 16 bytes of SHA3-256 of `text`, given in pieces.
-fn short_hash(pieces: &[&[u8]]) -> [u8; 16] {
+pub(crate) fn short_hash(pieces: &[&[u8]]) -> [u8; 16] {
     let mut hasher = Sha3_256::new();
     for piece in pieces {
         hasher.update(piece);
@@ -116,6 +116,19 @@ impl ClientId {
     pub fn control_topic(&self) -> ControlTopic {
         ControlTopic::new(self)
     }
+
+    /// The topic on which this client reports what it holds.
+    #[must_use]
+    pub fn report_topic(&self) -> ReportTopic {
+        ReportTopic::new(self)
+    }
+
+    /// Whose report topic this is, for a key server that subscribes to `e4/+/report`; `None` if it is no report topic.
+    #[must_use]
+    pub fn of_report_topic(topic: &str) -> Option<Self> {
+        let id: Self = topic.strip_prefix(OWN_TOPIC_PREFIX)?.strip_suffix(REPORT_SUFFIX)?.parse().ok()?;
+        (id.report_topic().as_str() == topic).then_some(id)
+    }
 }
 
 identifier! {
@@ -146,30 +159,64 @@ impl EnclosingHasher {
     }
 }
 
-/// The topic on which a client receives its commands: `e4/` and the client id in lower-case hexadecimal.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct ControlTopic([u8; Self::LEN]);
+/// Defines a topic that belongs to one client: `e4/`, the client id in lower-case hexadecimal, and what is behind it.
+macro_rules! own_topic {
+    ($(#[$doc:meta])* $name:ident, $len:literal bytes, $suffix:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        pub struct $name([u8; Self::LEN]);
+
+        impl $name {
+            /// Bytes of the text.
+            pub const LEN: usize = $len;
+
+            fn new(id: &ClientId) -> Self {
+                let mut text = [0; Self::LEN];
+                let digits = id.as_bytes().iter().flat_map(|byte| hex_digits(*byte));
+                let all = OWN_TOPIC_PREFIX.bytes().chain(digits).chain($suffix.bytes());
+                for (to, from) in text.iter_mut().zip(all) {
+                    *to = from;
+                }
+                Self(text)
+            }
+
+            /// The text, to subscribe to or to publish on.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                // Always ASCII: `new` writes nothing else.
+                core::str::from_utf8(&self.0).unwrap_or_default()
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                self.as_str()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+    };
+}
+
+const OWN_TOPIC_PREFIX: &str = "e4/";
+const REPORT_SUFFIX: &str = "/report";
+
+own_topic! {
+    /// The topic on which a client receives its commands: `e4/` and the client id in lower-case hexadecimal.
+    ControlTopic, 35 bytes, ""
+}
 
 impl ControlTopic {
-    /// Bytes of the text.
-    pub const LEN: usize = 35;
-
-    fn new(id: &ClientId) -> Self {
-        let mut text = [0; Self::LEN];
-        let digits = id.as_bytes().iter().flat_map(|byte| hex_digits(*byte));
-        for (to, from) in text.iter_mut().zip(b"e4/".iter().copied().chain(digits)) {
-            *to = from;
-        }
-        Self(text)
-    }
-
-    /// The text, to subscribe to or to publish on.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        // Always ASCII: `new` writes nothing else.
-        core::str::from_utf8(&self.0).unwrap_or_default()
-    }
-
     /// The hash of the text.
     #[must_use]
     pub fn hash(&self) -> TopicHash {
@@ -177,22 +224,9 @@ impl ControlTopic {
     }
 }
 
-impl AsRef<str> for ControlTopic {
-    fn as_ref(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl fmt::Display for ControlTopic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Debug for ControlTopic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ControlTopic({self})")
-    }
+own_topic! {
+    /// The topic on which a client reports what it holds: its control topic and `/report` behind it.
+    ReportTopic, 42 bytes, REPORT_SUFFIX
 }
 
 /// Why a name, a topic or a filter was refused.
@@ -241,3 +275,22 @@ impl fmt::Display for NameError {
 }
 
 impl core::error::Error for NameError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn a_report_topic_is_the_control_topic_with_report_behind_it_and_tells_whose_it_is() {
+        let id = ClientId::from_bytes(core::array::from_fn(|at| 0xf8 + u8::try_from(at % 8).unwrap()));
+        let topic = id.report_topic();
+        assert_eq!(topic.to_string(), id.control_topic().to_string() + "/report");
+        assert_eq!(ClientId::of_report_topic(topic.as_str()), Some(id));
+        let upper = topic.as_str().replace('f', "F");
+        for other in ["", "e4//report", id.control_topic().as_str(), &upper, &format!("{topic}/"), &format!("/{topic}")]
+        {
+            assert_eq!(ClientId::of_report_topic(other), None, "{other}");
+        }
+    }
+}

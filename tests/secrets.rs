@@ -14,9 +14,9 @@ use e4::{
     AppliedCommand, C2PublicKey, C2SecretKey, Client, ClientBuilder, ClientId, ClientKey, Clock, ClockReading, Command,
     CommandError, ControlTopic, CreateError, EncodedCommand, FileStore, FixedKeyRing, Full, GrowableKeyRing, Identity,
     KeyError, LoadError, MaxAge, MemoryStore, Message, Mode, NameError, OpenError, Opened, Options, Refusal, Repeated,
-    RootKey, SealError, SetMaxAgeError, SigningKey, Snapshot, StateError, StorageKey, Store, StoreError, Subtree,
-    SubtreeKey, SystemClock, Timestamp, Topic, TopicFilter, TopicHash, TopicKey, VerifyingKey,
-    controller::{Recipient, SealedCommand},
+    ReportTopic, RootKey, SealError, SetMaxAgeError, SigningKey, Snapshot, StateError, StorageKey, Store, StoreError,
+    Subtree, SubtreeKey, SystemClock, Timestamp, Topic, TopicFilter, TopicHash, TopicKey, VerifyingKey,
+    controller::{Lane, LaneError, Recipient, Report, ReportError, SealedCommand, StateDigest, StateEntry},
     rand_core::{TryCryptoRng, TryRng},
 };
 use zeroize::ZeroizeOnDrop;
@@ -344,11 +344,12 @@ fn everything_is_shared_between_threads() {
     check::<(MemoryStore, FileStore, SystemClock)>();
     check::<(Command, EncodedCommand, AppliedCommand, SealedCommand)>();
     check::<(Message<Vec<u8>>, Opened<Vec<u8>>, Opened<&'static mut [u8]>)>();
-    check::<(ClientId, TopicHash, ControlTopic)>();
+    check::<(ClientId, TopicHash, ControlTopic, ReportTopic)>();
+    check::<(Lane, Report, StateDigest, StateEntry<'static>)>();
     check::<(Topic<'static>, TopicFilter<'static>, Subtree<'static>)>();
     check::<(Timestamp, ClockReading, Mode, MaxAge, Options, Repeated)>();
     check::<(KeyError, NameError, CommandError, Full, OpenError, Refusal)>();
-    check::<(SealError, CreateError, LoadError, SetMaxAgeError, StateError, StoreError)>();
+    check::<(SealError, CreateError, LoadError, SetMaxAgeError, StateError, StoreError, ReportError, LaneError)>();
 }
 
 #[test]
@@ -434,6 +435,8 @@ fn every_error_is_a_sentence_of_its_own() {
     ];
     let loading = [LoadError::Store(StoreError::Empty), LoadError::State(StateError::Damaged)];
     let ages = [SetMaxAgeError::Full(Full::AgeRules), SetMaxAgeError::Store(StoreError::InUse)];
+    let reports = [ReportError::NotAuthentic, ReportError::Version(9), ReportError::Malformed];
+    let lanes = [LaneError::TooMany { commands: 17 }, LaneError::Ahead { seconds: 9, until: NOW }, LaneError::NotATime];
 
     check_sentences(&names);
     check_sentences(&keys);
@@ -447,6 +450,8 @@ fn every_error_is_a_sentence_of_its_own() {
     check_sentences(&creating);
     check_sentences(&loading);
     check_sentences(&ages);
+    check_sentences(&reports);
+    check_sentences(&lanes);
 }
 
 /// Each has several words, in one line, begins small and ends without a full stop, so that it can stand behind a colon.

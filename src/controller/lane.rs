@@ -155,7 +155,7 @@ impl fmt::Display for LaneError {
         match self {
             Self::TooMany { commands } => write!(
                 f,
-                "{commands} commands cannot carry one second, since small clients remember {} only: seal fewer at once",
+                "no second carries {commands} commands, since small clients remember {} only: seal fewer at once",
                 Lane::PER_SECOND + 1
             ),
             Self::Ahead { seconds, until } => write!(

@@ -14,6 +14,11 @@ pub fn derivation() -> Derivation {
     serde_json::from_str(include_str!("derivation.json")).expect("derivation.json has the form that is described here")
 }
 
+/// Reports, and the commands that came with them.
+pub fn report() -> Reports {
+    serde_json::from_str(include_str!("report.json")).expect("report.json has the form that is described here")
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct E4go {
@@ -199,6 +204,53 @@ pub struct SubtreeKeyCase {
 pub struct BelowCase {
     pub topic: String,
     pub key: Key,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reports {
+    pub report: Vec<ReportCase>,
+    /// Commands that no vector of e4go has.
+    #[serde(rename = "command")]
+    _commands: serde::de::IgnoredAny,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReportCase {
+    /// The client key or control key.
+    pub key: Key,
+    pub client_id: Short,
+    pub topic: String,
+    pub report_key: Key,
+    pub timestamp: u64,
+    pub newest: u64,
+    pub newest_v: Short,
+    pub topics: Vec<HeldTopic>,
+    pub peers: Vec<HeldPeer>,
+    pub c2_public_key: Option<Key>,
+    pub digest: Short,
+    pub room: u32,
+    pub flags: u8,
+    pub refusal: u8,
+    pub refused_at: u64,
+    pub body: Bytes,
+    pub sealed: Bytes,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldTopic {
+    pub hash: Short,
+    pub key: Key,
+    pub next: Option<Key>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldPeer {
+    pub id: Short,
+    pub public_key: Key,
 }
 
 /// 16 bytes in hexadecimal.

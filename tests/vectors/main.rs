@@ -1,4 +1,4 @@
-//! Everything that e4go computed, and every key of the topic tree, comes out the same here. `README.md` says
+//! Everything that e4go computed, every key of the topic tree and every report come out the same here. `README.md` says
 //! what there is.
 #![cfg(feature = "alloc")]
 #![allow(
@@ -15,6 +15,7 @@ mod commands;
 mod derivation;
 mod format;
 mod messages;
+mod reports;
 mod saved_state;
 
 use e4::{
