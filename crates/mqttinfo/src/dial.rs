@@ -1,9 +1,11 @@
 //! Connections to a target: TCP, through a proxy if there is one, TLS and WebSocket on top as the target wants it.
 
 mod proxy;
+mod stream;
 mod websocket;
 
 pub use proxy::{InvalidProxy, Proxy};
+pub(crate) use stream::DialError;
 
 use crate::{
     target::{Target, Transport},
@@ -12,26 +14,19 @@ use crate::{
 use bytes::BytesMut;
 use std::{
     collections::VecDeque,
-    fmt, io,
+    io,
     net::SocketAddr,
     sync::{Arc, OnceLock},
     time::Duration,
 };
+use stream::BoxedStream;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::TlsConnector;
 use websocket::WebSocket;
-
-/// What bytes travel on, below MQTT.
-pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
-
-/// A stream of any kind.
-pub(crate) type BoxedStream = Box<dyn ByteStream>;
 
 /// Makes connections to one target, all of them to the same address.
 #[derive(Debug)]
@@ -52,41 +47,6 @@ pub(crate) enum Trust {
     /// It carries credentials, and takes only a certificate that can be verified.
     Verified,
 }
-
-/// Why there is no connection.
-#[derive(Debug)]
-pub(crate) enum DialError {
-    /// The name has no address.
-    Lookup(io::Error),
-    /// No address took the connection; the last one's reason.
-    Connect(io::Error),
-    /// The proxy did not make the connection.
-    Proxy(String),
-    /// TLS failed.
-    Tls(io::Error),
-    /// The server does not speak WebSocket there.
-    WebSocket(String),
-    /// It took too long; what was being waited for.
-    TimedOut(&'static str),
-}
-
-impl fmt::Display for DialError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Lookup(error) => write!(f, "the name was not found ({error})"),
-            Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                f.write_str("nothing listens on this port (connection refused)")
-            }
-            Self::Connect(error) => write!(f, "no connection ({error})"),
-            Self::Proxy(reason) => write!(f, "the proxy did not connect ({reason})"),
-            Self::Tls(error) => write!(f, "TLS failed ({error})"),
-            Self::WebSocket(reason) => write!(f, "no WebSocket ({reason})"),
-            Self::TimedOut(what) => write!(f, "no answer in time ({what})"),
-        }
-    }
-}
-
-impl core::error::Error for DialError {}
 
 impl Dialer {
     /// A dialer for a target. No connection is made yet.

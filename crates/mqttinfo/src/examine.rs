@@ -3,7 +3,7 @@
 use crate::{
     dial::Dialer,
     findings, fingerprint,
-    probe::{Probe, Prober, Seen, Who, in_words, level_mut, limits},
+    probe::{Probe, Prober, Seen, Who, in_words, limits},
     report::{Answer, Level, LevelReport, Outcome, Report},
     settings::Settings,
     target::Target,
@@ -77,7 +77,7 @@ impl<'a> Look<'a> {
         // What is behind subscribes to everything, and the answer to a message that nobody gets is worth knowing.
         let (mut behaviour, mut access) = (Vec::new(), Vec::new());
         for level in [Level::V3_1_1, Level::V5] {
-            let Some(part) = level_mut(&mut self.report, level) else { continue };
+            let Some(part) = self.report.level_mut(level) else { continue };
             let user = part.credentials.as_ref().filter(|answer| answer.is_accepted());
             let stranger = Some(&part.anonymous).filter(|answer| answer.is_accepted());
             if level == Level::V5 {

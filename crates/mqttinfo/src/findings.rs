@@ -16,7 +16,10 @@ mod tls;
 
 pub use catalogue::{Rule, catalogue};
 
-use crate::report::{Finding, Level, LevelReport, Outcome, Report, Severity};
+use crate::{
+    report::{Finding, Outcome, Report, Severity},
+    words::sentence,
+};
 use draft::{Draft, Drafts};
 use remedy::Maker;
 
@@ -28,7 +31,7 @@ pub fn judge(report: &Report) -> Vec<Finding> {
     tls::judge(report, &mut drafts);
     if report.outcome == Outcome::Broker {
         standard::judge_versions(report, &mut drafts);
-        for (level, seen) in levels(report) {
+        for (level, seen) in report.levels() {
             access::judge(report, level, seen, &mut drafts);
             standard::judge(level, seen, &mut drafts);
             limits::judge(level, seen, &mut drafts);
@@ -36,12 +39,6 @@ pub fn judge(report: &Report) -> Vec<Finding> {
         payloads::judge(report, &mut drafts);
     }
     drafts.finish(Maker::of(report))
-}
-
-fn levels(report: &Report) -> impl Iterator<Item = (Level, &LevelReport)> {
-    let older = report.mqtt_3_1_1.as_ref().map(|seen| (Level::V3_1_1, seen));
-    let newer = report.mqtt_5.as_ref().map(|seen| (Level::V5, seen));
-    older.into_iter().chain(newer)
 }
 
 fn reached(report: &Report, drafts: &mut Drafts) {
@@ -60,18 +57,4 @@ fn reached(report: &Report, drafts: &mut Drafts) {
                 .detail(format!("{} What is not mentioned is not known.", sentence(reason))),
         );
     }
-}
-
-/// With a capital letter in front and a full stop behind.
-fn sentence(text: &str) -> String {
-    let text = text.trim();
-    let mut letters = text.chars();
-    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
-    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{first}{}{stop}", letters.as_str())
-}
-
-/// `1 message`, `2 messages`.
-fn count(number: u64, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }

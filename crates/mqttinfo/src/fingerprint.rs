@@ -9,7 +9,10 @@ mod facts;
 #[cfg(test)]
 mod tests;
 
-use crate::report::{ProductGuess, Report};
+use crate::{
+    report::{ProductGuess, Report},
+    words::short,
+};
 use facts::Facts;
 use regex::Regex;
 use serde::Deserialize;
@@ -132,14 +135,4 @@ impl Product {
         let confidence = two_digits((1.0 - doubt) * rest);
         ProductGuess { product: self.name.clone(), version: captured.or(implied), confidence, evidence }
     }
-}
-
-/// A text of the broker as it is shown: it may be long, and may have characters that move the cursor.
-pub(crate) fn short(text: &str, most: usize) -> String {
-    let mut letters = text.chars().filter(|letter| !letter.is_control());
-    let mut shown: String = letters.by_ref().take(most).collect();
-    if letters.next().is_some() {
-        shown.push('…');
-    }
-    shown
 }

@@ -72,6 +72,7 @@ mod settings;
 pub mod summary;
 pub mod target;
 pub mod tls;
+mod words;
 
 pub use examine::examine;
 pub use report::Report;

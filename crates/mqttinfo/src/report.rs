@@ -89,6 +89,21 @@ impl Report {
             findings: Vec::new(),
         }
     }
+
+    /// The parts that are about versions of MQTT, as far as there are any.
+    pub(crate) fn levels(&self) -> impl Iterator<Item = (Level, &LevelReport)> {
+        let older = self.mqtt_3_1_1.as_ref().map(|seen| (Level::V3_1_1, seen));
+        let newer = self.mqtt_5.as_ref().map(|seen| (Level::V5, seen));
+        older.into_iter().chain(newer)
+    }
+
+    /// The part that is about a version of MQTT, if there is one.
+    pub(crate) const fn level_mut(&mut self, level: Level) -> Option<&mut LevelReport> {
+        match level {
+            Level::V3_1_1 => self.mqtt_3_1_1.as_mut(),
+            Level::V5 => self.mqtt_5.as_mut(),
+        }
+    }
 }
 
 /// Who was let in.

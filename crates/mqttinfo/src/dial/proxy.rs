@@ -1,6 +1,6 @@
 //! Proxies, as the environment variables `ALL_PROXY` and `NO_PROXY` name them.
 
-use super::{BoxedStream, DialError};
+use super::stream::{BoxedStream, DialError};
 use crate::target::Target;
 use std::fmt;
 use tokio::net::TcpStream;

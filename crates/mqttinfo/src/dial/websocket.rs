@@ -1,6 +1,6 @@
 //! MQTT in WebSocket messages (MQTT 5, section 6).
 
-use super::{BoxedStream, DialError};
+use super::stream::{BoxedStream, DialError};
 use crate::target::{Target, Transport};
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};

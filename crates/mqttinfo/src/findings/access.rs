@@ -1,14 +1,12 @@
 //! Who may connect, and what strangers and users may do.
 
 use super::{
-    count,
     draft::{Draft, Drafts},
     remedy::Remedy,
-    sentence,
 };
 use crate::{
-    fingerprint::short,
     report::{Access, Answer, Level, LevelReport, LoginErrors, Reaction, Reading, Report, Severity, Takeover, Writing},
+    words::{count, sentence, short},
 };
 
 const AUTHENTICATION: &str = "MQTT 3.1.1 and 5, section 5.4.1";

@@ -1,11 +1,13 @@
 //! What the messages looked like that could be read.
 
 use super::{
-    count,
     draft::{Draft, Drafts},
     remedy::Remedy,
 };
-use crate::report::{Reader, Report, Severity};
+use crate::{
+    report::{Reader, Report, Severity},
+    words::count,
+};
 
 pub(super) fn judge(report: &Report, drafts: &mut Drafts) {
     let seen = &report.payloads;

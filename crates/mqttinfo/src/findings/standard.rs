@@ -6,8 +6,8 @@ use super::{
     remedy::Remedy,
 };
 use crate::{
-    fingerprint::short,
     report::{Answer, Flows, Level, LevelReport, Oddity, Reaction, Report, Severity},
+    words::{count, sentence, short},
 };
 
 /// Which versions are spoken.
@@ -22,7 +22,7 @@ pub(super) fn judge_versions(report: &Report, drafts: &mut Drafts) {
                 .detail(format!("{}.", answer_text(answer)))
         });
     }
-    for (level, seen) in super::levels(report) {
+    for (level, seen) in report.levels() {
         version(level, seen, drafts);
     }
     if let Some(draft) = report.unknown_level.as_ref().and_then(unknown_level) {
@@ -108,7 +108,7 @@ fn dollar_topics(seen: &LevelReport) -> Option<Draft> {
         }
         _ if came > 0 => {
             Draft::new(id, Severity::Low, "Filters that begin with a wildcard also bring topics that begin with $.")
-                .detail(format!("{} came while listening.", super::count(came, "such message")))
+                .detail(format!("{} came while listening.", count(came, "such message")))
         }
         Some(Reaction::Ignored) => {
             Draft::new(id, Severity::Good, "Filters that begin with a wildcard bring no topics that begin with $.")
@@ -275,5 +275,5 @@ fn detail(tried: &[(&Reaction, Oddity, &str)]) -> String {
     }
     let parts: Vec<_> =
         tried.iter().map(|(reaction, _, name)| format!("{name}: {}", lower(&reaction_text(reaction)))).collect();
-    format!("{}.", super::sentence(&parts.join("; ")).trim_end_matches('.'))
+    format!("{}.", sentence(&parts.join("; ")).trim_end_matches('.'))
 }

@@ -1,14 +1,13 @@
 //! What protects the connection.
 
 use super::{
-    count,
     draft::{Draft, Drafts},
     remedy::Remedy,
-    sentence,
 };
 use crate::{
     Target,
     report::{Certificate, ClientCertificate, Outcome, Report, Severity, TlsReport, Trust},
+    words::{count, sentence},
 };
 use std::net::IpAddr;
 

@@ -3,7 +3,10 @@
 //! The names are listed in `fingerprints.toml`. What was not looked at is not there, so that no mark speaks for or
 //! against a product because of a probe that was not made.
 
-use crate::report::{Access, Answer, Connack, Level, LevelReport, Outcome, Reaction, Report};
+use crate::{
+    report::{Access, Answer, Connack, Level, LevelReport, Outcome, Reaction, Report},
+    words::short,
+};
 use std::collections::BTreeMap;
 
 /// Values by name. Most names have one value; `sys.topic`, `sys.text`, `reason` and `tls.*` may have several.
@@ -24,10 +27,8 @@ impl Facts {
             return facts;
         }
         facts.add_levels(report);
-        for (level, seen) in [(Level::V3_1_1, &report.mqtt_3_1_1), (Level::V5, &report.mqtt_5)] {
-            if let Some(seen) = seen {
-                facts.add_level(suffix(level), seen);
-            }
+        for (level, seen) in report.levels() {
+            facts.add_level(suffix(level), seen);
         }
         facts.add_sys(report);
         facts.add_tls(report);
@@ -55,7 +56,7 @@ impl Facts {
             ("tls.name", 1),
         ];
         const SHOWN: usize = 80;
-        let line = |name: &str, value: &str| format!("{name} = {}", super::short(value, SHOWN));
+        let line = |name: &str, value: &str| format!("{name} = {}", short(value, SHOWN));
         let telling = TELLING
             .iter()
             .flat_map(|(name, most)| self.get(name).iter().take(*most).map(move |value| line(name, value)));
@@ -186,7 +187,7 @@ impl Facts {
             }
         }
         // "No $SYS" can only be said where reading it was allowed.
-        let allowed = [&report.mqtt_3_1_1, &report.mqtt_5].into_iter().flatten().any(|seen| {
+        let allowed = report.levels().any(|(_, seen)| {
             let reading = seen.stranger.as_ref().and_then(|access| access.read.get("$SYS/#"));
             reading.is_some_and(|reading| reading.reaction.is_accepted() && reading.messages == 0)
         });

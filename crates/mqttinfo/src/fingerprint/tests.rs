@@ -485,9 +485,3 @@ fn no_fact_has_a_name_that_the_file_does_not_know() {
         }
     }
 }
-
-#[test]
-fn what_a_broker_sends_is_shown_without_control_characters() {
-    assert_eq!(short("a\u{1b}[2Jb\n", 48), "a[2Jb");
-    assert_eq!(short(&"é".repeat(60), 48).chars().count(), 49);
-}

@@ -1,6 +1,10 @@
 //! What may be read, and what may be written.
 
-use super::{Probe, Prober, STRAGGLERS, Seen, Who, flows::PAYLOAD, level_mut, reaction_of, wait_for, without_answer};
+use super::{
+    answers::{STRAGGLERS, reaction_of, wait_for, without_answer},
+    flows::PAYLOAD,
+    prober::{Probe, Prober, Seen, Who, note},
+};
 use crate::{
     report::{Access, Level, LevelReport, PayloadCounts, Reaction, Reader, Reading, Report, Writing},
     session::{Received, Session},
@@ -42,10 +46,10 @@ pub(super) fn probes<'p>(prober: &'p Prober<'_>, level: Level, who: Who, seen: &
         })
         .collect();
     let write = prober.write(level, who, prober.topic("write"), qos);
-    probes.push(super::note(level, write, move |part, writing| access(part, who).write = Some(writing)));
+    probes.push(note(level, write, move |part, writing| access(part, who).write = Some(writing)));
     if prober.settings.intrusive {
         let write = prober.write(level, who, format!("$SYS/{}", prober.topic("write")), qos);
-        probes.push(super::note(level, write, move |part, writing| access(part, who).write_sys = Some(writing)));
+        probes.push(note(level, write, move |part, writing| access(part, who).write_sys = Some(writing)));
     }
     probes
 }
@@ -104,7 +108,7 @@ impl Heard {
         if self.sys.len() > report.sys.len() {
             report.sys = self.sys;
         }
-        if let Some(part) = level_mut(report, level) {
+        if let Some(part) = report.level_mut(level) {
             let access = access(part, who);
             access.read.insert(filter.to_owned(), self.reading);
             if let Some(exact) = self.exact

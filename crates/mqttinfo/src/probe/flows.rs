@@ -1,6 +1,9 @@
 //! Whether QoS 1 and 2 work, to the broker and back.
 
-use super::{Probe, Prober, Who, note, reaction_of, wait_for, without_answer};
+use super::{
+    answers::{reaction_of, wait_for, without_answer},
+    prober::{Probe, Prober, Who, note},
+};
 use crate::{
     report::{Flows, Level, LevelReport, Reaction},
     session::{Received, Session},

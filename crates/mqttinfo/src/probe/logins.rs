@@ -1,6 +1,9 @@
 //! Client ids and credentials: assigned ids, taking over a session, what a failed login says.
 
-use super::{Probe, Prober, STRAGGLERS, Who, note, random, reaction_of, without_answer};
+use super::{
+    answers::{STRAGGLERS, reaction_of, without_answer},
+    prober::{Probe, Prober, Who, in_words, note, random},
+};
 use crate::{
     report::{Answer, Level, LevelReport, LoginErrors, Reaction, Takeover},
     session::{Credentials, Hello, Received, Session},
@@ -69,7 +72,7 @@ impl Prober<'_> {
             Some(_) => self.still_there(&mut first, level).await,
             // The newcomer is turned away, and the first one stays.
             None if matches!(answer, Answer::Refused(_) | Answer::Closed) => Reaction::Ignored,
-            None => Reaction::Unclear { reason: super::in_words(&answer) },
+            None => Reaction::Unclear { reason: in_words(&answer) },
         };
         for session in [Some(first), second].into_iter().flatten() {
             session.leave().await;

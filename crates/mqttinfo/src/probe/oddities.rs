@@ -1,7 +1,9 @@
 //! What the broker does about what the standard forbids. These packets are written byte by byte, since no codec makes them.
 
 use super::{
-    Probe, Prober, STRAGGLERS, Who, flows::PAYLOAD, in_words, note, reaction_of, wait_for, with_code, without_answer,
+    answers::{STRAGGLERS, reaction_of, wait_for, with_code, without_answer},
+    flows::PAYLOAD,
+    prober::{Probe, Prober, Who, in_words, note},
 };
 use crate::{
     report::{Answer, Level, Oddity, Reaction},

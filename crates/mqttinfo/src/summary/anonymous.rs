@@ -1,9 +1,8 @@
 //! The table of the scan of 2019, for the brokers that let anyone connect.
 
 use super::{
-    Share, answers,
-    sections::{Row, Section, thousands},
-    speaks,
+    rows::{Row, Section, thousands},
+    shares::{Share, answers, speaks},
 };
 use crate::report::{Access, LevelReport, Oddity, Reaction, Report};
 
@@ -23,7 +22,7 @@ pub(super) struct Anonymous {
 impl Anonymous {
     pub(super) fn add(&mut self, report: &Report) {
         self.brokers += 1;
-        let levels = || [&report.mqtt_3_1_1, &report.mqtt_5].into_iter().flatten();
+        let levels = || report.levels().map(|(_, seen)| seen);
         let strangers = || levels().filter_map(|level| level.stranger.as_ref());
         let subscribed = |access: &Access| access.read.get("#").and_then(|reading| accepted(&reading.reaction));
         let published = |access: &Access| {

@@ -1,8 +1,8 @@
 //! The summary as a page.
 
 use super::{
-    Summary,
-    sections::{Row, Section, permille, thousands, word},
+    counts::Summary,
+    rows::{Row, Section, permille, thousands, word},
 };
 use crate::{findings::Rule, report::Severity};
 use maud::{DOCTYPE, Markup, PreEscaped, html};

@@ -1,8 +1,8 @@
 //! The summary as text.
 
 use super::{
-    Summary,
-    sections::{Row, Section, thousands},
+    counts::Summary,
+    rows::{Row, Section, thousands},
 };
 use crate::{
     findings::Rule,
@@ -74,7 +74,7 @@ fn bar_of(row: &Row, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{example, report::Severity, summary::Share};
+    use crate::{example, report::Severity, summary::shares::Share};
 
     const PLAIN: Style = Style { color: false, width: 80 };
 
