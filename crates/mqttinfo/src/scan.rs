@@ -93,9 +93,10 @@ pub struct Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Looked at {}", self.reports)?;
+        let bad = if self.bad_lines == 1 { "line that is no target" } else { "lines that are no targets" };
         for (count, what) in [
             (self.passed_over, "passed over as seen before"),
-            (self.bad_lines, "lines that are no targets"),
+            (self.bad_lines, bad),
             (self.failed, "failed by a mistake of this program"),
             (self.aborted, "aborted"),
         ] {

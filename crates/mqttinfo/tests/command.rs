@@ -112,6 +112,27 @@ fn targets_come_from_a_file_or_standard_input_and_bad_lines_do_not_stop_the_othe
 }
 
 #[test]
+fn f53_what_is_left_out_of_a_scan_is_counted_at_the_end() {
+    let world = World::new();
+    let broker = world.broker();
+    let scan = |lines: &str, code| {
+        world.write("targets.txt", lines);
+        ends(world.look(&["-f", "targets.txt", "-q"]), code).1.lines().last().unwrap_or_default().to_owned()
+    };
+    // Comments leave nothing out, wherever they stand.
+    let commented = format!("# mine\n{broker} # the first\n\n  # none\nlocalhost:{}\t# the second\n", world.port);
+    assert_eq!(scan(&commented, 0), "Looked at 2");
+    assert_eq!(scan(&format!("{broker}\nnot a host\n"), 1), "Looked at 1, 1 line that is no target");
+    let more = format!("not a host\n{broker}\n{broker} # again\n:1883\nx:0 # no port\n");
+    assert_eq!(scan(&more, 1), "Looked at 1, 1 passed over as seen before, 3 lines that are no targets");
+    // The only line.
+    assert_eq!(scan("not a host\n", 1), "Looked at 0, 1 line that is no target");
+    // It goes before what was found, and before brokers that do not answer.
+    let both = format!("{}\nnot a host\n", dead());
+    assert_eq!(scan(&both, 1), "Looked at 1, 1 line that is no target");
+}
+
+#[test]
 fn documents_are_written_and_exit_codes_say_how_it_went() {
     let world = World::new();
     let files = ["--sarif", "out.sarif", "--junit", "out.xml"];

@@ -253,7 +253,8 @@ fn read_sys(report: &Report, reading: &Reading) -> Option<Draft> {
     Some(draft.remedy(Remedy::SysRights).reference(SYS))
 }
 
-/// Not every broker delivers retained messages to wildcards, so that none by these says nothing of the others.
+/// Not every broker delivers retained messages to wildcards, so that none by these says nothing of the others. Those below
+/// `$SYS` say nothing either: they are the broker's own.
 fn retained(stranger: &Access) -> Option<Draft> {
     let ordinary =
         || stranger.read.iter().filter(|(filter, _)| !filter.starts_with("$SYS")).map(|(_, reading)| reading);
@@ -275,12 +276,9 @@ fn retained(stranger: &Access) -> Option<Draft> {
                 .reference(AUTHORIZATION),
         );
     }
-    // Those below $SYS show that it delivers them to wildcards.
-    let by_wildcard = stranger.read.get("$SYS/#").is_some_and(|reading| reading.retained > 0);
     let draft = match &stranger.exact {
         Some(exact) => Draft::new("retained-visible", Severity::Good, "A stranger sees no retained messages.")
             .detail(format!("Neither by wildcards, nor of {} by name.", count(exact.topics, "topic"))),
-        None if by_wildcard => Draft::new("retained-visible", Severity::Good, "A stranger sees no retained messages."),
         None => Draft::new("retained-visible", Severity::Note, "No retained message came to a stranger by a wildcard.")
             .detail(
                 "Some brokers deliver them to who subscribes to a topic by its name only, and no name was seen to try that.",
