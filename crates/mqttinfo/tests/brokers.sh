@@ -38,10 +38,10 @@ note() { # BROKER VERSION TRIED TAKEN-FOR CONFIDENCE
     printf '%s\t%s\t%s\t%s\t%s\n' "$@" >>"$table"
 }
 
-# Looks at a broker, and stops it. The product is a name in fingerprints.toml; - for one that is not there. A broker with a
-# listener for each version of MQTT is looked at twice.
+# Looks at a broker, and stops it. The product is a name in fingerprints.toml, or unknown for one that is not there. A broker
+# with a listener for each version of MQTT is looked at twice.
 look() { # RECIPE NAME PRODUCT [VERSION-OF-MQTT]
-    local line name percent verdict shown=$2 port
+    local line name percent verdict shown=$2 port user=()
     broker "$1"
     case $? in
         1) note "$2" "" "no: $absent" "" ""; return ;;
@@ -52,14 +52,15 @@ look() { # RECIPE NAME PRODUCT [VERSION-OF-MQTT]
         shown="$2 ($4)"
         [ "$4" != 5 ] || port=$port_5
     fi
+    [ -z "$login" ] || user=(-u "${login% *}" -P "${login#* }")
     echo "=== $shown $version (after $SECONDS s)"
-    if ! line=$(timeout $LOOK "$mqttinfo" --json --intrusive "127.0.0.1:$port") || ! alive; then
+    if ! line=$(timeout $LOOK "$mqttinfo" --json --intrusive "${user[@]}" "127.0.0.1:$port") || ! alive; then
         note "$shown" "$version" "WRONG: it ended while it was looked at" "" ""
         failed=1
         broker_stop
         return
     fi
-    [ -z "$show" ] || NO_COLOR=1 timeout $LOOK "$mqttinfo" --intrusive "127.0.0.1:$port"
+    [ -z "$show" ] || NO_COLOR=1 timeout $LOOK "$mqttinfo" --intrusive "${user[@]}" "127.0.0.1:$port"
     broker_stop
     # Products come most likely first. The names are those of fingerprints.toml, and need no unquoting.
     name=$(sed -n 's/.*"products":\[{"product":"\([^"]*\)".*/\1/p' <<<"$line")
@@ -67,17 +68,14 @@ look() { # RECIPE NAME PRODUCT [VERSION-OF-MQTT]
     percent=$(awk -v part="${percent:-0}" 'BEGIN { printf "%d", part * 100 + 0.5 }')
     if ! grep -q '"outcome":{"kind":"broker"}' <<<"$line"; then
         verdict="yes, WRONG: not seen as a broker"
-    elif [ "$3" = - ] && [ "$percent" -ge $SURE ]; then
-        verdict="yes, WRONG: nothing is known of it"
-    elif [ "$3" != - ] && [ "$name" != "$3" ]; then
+    elif [ "$name" != "$3" ]; then
         verdict="yes, WRONG: it is $3"
-    elif [ "$3" != - ] && [ "$percent" -lt $SURE ]; then
+    elif [ "$percent" -lt $SURE ]; then
         verdict="yes, WRONG: not sure enough"
     else
         verdict="yes"
     fi
     [ "$verdict" = yes ] || failed=1
-    if [ "$3" = - ] && [ "$percent" -lt $SURE ]; then name="nothing (${name:-no guess})"; fi
     note "$shown" "$version" "$verdict" "${name:-nothing}" "$percent %"
 }
 
@@ -90,8 +88,16 @@ fi
 [ -x "$mqttinfo" ] || { echo "$mqttinfo is not there" >&2; exit 1; }
 
 look rabbitmq RabbitMQ RabbitMQ
+look nats NATS NATS
+look ejabberd ejabberd ejabberd
+look activemq ActiveMQ unknown
 look aedes Aedes Aedes
+look mosca mosca mosca
 look amqtt aMQTT aMQTT
+look hbmqtt hbmqtt unknown
+look mqttools mqttools mqttools
+look iotcore iotcore rumqttd 3.1.1
+look iotcore iotcore rumqttd 5
 look rumqttd rumqttd rumqttd 3.1.1
 look rumqttd rumqttd rumqttd 5
 

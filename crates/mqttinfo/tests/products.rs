@@ -280,6 +280,21 @@ async fn aws_iot() {
     named("AWS IoT", look_at(&format!("mqtts://localhost:{port}")).await);
 }
 
+/// PUBREL of QoS 2 as mosca; and PUBLISH.
+#[tokio::test]
+async fn f51_what_is_not_acknowledged_is_said_of_who_answers_otherwise() {
+    for (silent_to, qos_1, qos_2) in [(&[6][..], Severity::Good, Severity::Low), (&[3], Severity::Low, Severity::Low)] {
+        let report = look_at_product(Product { silent_to, ..product() }).await;
+        for (id, severity) in [("qos-1", qos_1), ("qos-2", qos_2)] {
+            let found = report.findings.iter().find(|finding| finding.id == id);
+            assert_eq!(found.map(|it| it.severity), Some(severity), "{silent_to:?} {id}: {found:?}");
+        }
+    }
+    // Of who answers to nothing any more, nothing can be said.
+    let report = look_at_product(Product { silent_to: &[3, 12], ..product() }).await;
+    assert!(!report.findings.iter().any(|finding| finding.id == "qos-1" || finding.id == "qos-2"), "{report:#?}");
+}
+
 #[tokio::test]
 async fn a_broker_without_any_mark_is_not_named() {
     let report = look_at_product(Product { level_5: Ok("<id>"), assigned_id: "x", ..product() }).await;

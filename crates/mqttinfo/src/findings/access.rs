@@ -25,7 +25,7 @@ pub(super) fn judge(report: &Report, level: Level, seen: &LevelReport, drafts: &
     if let Some(stranger) = &seen.stranger {
         add(stranger.read.get("#").and_then(read_everything));
         add(stranger.read.get("+/#").and_then(|reading| read_every_level(reading, stranger.read.get("#"))));
-        add(stranger.read.get("$share/mqttinfo/#").and_then(|reading| read_shared(level, reading)));
+        add(stranger.read.get("$share/mqttinfo/#").and_then(|reading| read_shared(level, seen, reading)));
         add(stranger.read.get("$SYS/#").and_then(|reading| read_sys(report, reading)));
         add(retained(stranger));
         add(stranger.write.as_ref().and_then(|writing| write_topic(level, writing)));
@@ -179,16 +179,20 @@ fn read_every_level(reading: &Reading, hash: Option<&Reading>) -> Option<Draft> 
     read("read-every-level", reading, titles).map(|draft| draft.remedy(Remedy::Rights).reference(AUTHORIZATION))
 }
 
-fn read_shared(level: Level, reading: &Reading) -> Option<Draft> {
+fn read_shared(level: Level, seen: &LevelReport, reading: &Reading) -> Option<Draft> {
     // Many brokers do not know them in MQTT 3.1.1. To these it is a filter like any other, and no topic is like it.
-    if level == Level::V3_1_1 && reading.reaction.is_accepted() && reading.messages == 0 {
+    let unknown = if level == Level::V3_1_1 {
+        Some("MQTT 3.1.1 has no shared subscriptions: the broker may not know them.")
+    } else if seen.limits.as_ref().is_some_and(|limits| !limits.shared_subscriptions) {
+        Some("The broker says that it has no shared subscriptions.")
+    } else {
+        None
+    };
+    if let (Some(unknown), Reaction::Accepted { .. }, 0) = (unknown, &reading.reaction, reading.messages) {
         let title = "A stranger may subscribe with $share, and nothing comes.";
         return Some(
             Draft::new("read-shared", Severity::Note, title)
-                .detail(format!(
-                    "{}. MQTT 3.1.1 has no shared subscriptions: the broker may not know them.",
-                    reaction_text(&reading.reaction)
-                ))
+                .detail(format!("{}. {unknown}", reaction_text(&reading.reaction)))
                 .remedy(Remedy::Rights)
                 .reference("MQTT 5, section 4.8.2"),
         );

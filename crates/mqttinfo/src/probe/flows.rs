@@ -42,9 +42,30 @@ impl Prober<'_> {
         }
         let reaction = match wait_for(&mut session, level, PacketType::PubAck, deadline).await {
             Ok(ack) => reaction_of(&ack, level).unwrap_or(Reaction::Ignored),
-            Err(reaction) => reaction,
+            Err(reaction) => self.or_ignored(&mut session, level, reaction).await,
         };
         session.leave().await;
+        reaction
+    }
+
+    /// What was not answered was ignored, if a PINGREQ behind it is answered.
+    async fn or_ignored(&self, session: &mut Session, level: Level, reaction: Reaction) -> Reaction {
+        if !matches!(reaction, Reaction::Unclear { .. }) {
+            return reaction;
+        }
+        let deadline = self.soon();
+        if session.ping(deadline).await.is_err() {
+            return reaction;
+        }
+        while let Received::Frame(frame) = session.receive(deadline).await {
+            if frame.kind() == Some(PacketType::PingResp) {
+                return Reaction::Ignored;
+            }
+            // It was only late.
+            if reaction_of(&frame, level).is_some() {
+                break;
+            }
+        }
         reaction
     }
 
@@ -54,7 +75,10 @@ impl Prober<'_> {
             Ok(session) => session,
             Err(reaction) => return reaction,
         };
-        let reaction = self.qos2_on(&mut session, level).await.unwrap_or_else(|reaction| reaction);
+        let reaction = match self.qos2_on(&mut session, level).await {
+            Ok(reaction) => reaction,
+            Err(reaction) => self.or_ignored(&mut session, level, reaction).await,
+        };
         session.leave().await;
         reaction
     }

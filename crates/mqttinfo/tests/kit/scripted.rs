@@ -56,6 +56,8 @@ pub(crate) struct Product {
     pub(crate) malformed: Does,
     /// A second CONNECT, if it is not as everything else.
     pub(crate) second_connect: Option<Does>,
+    /// Packets that it passes over, by their type.
+    pub(crate) silent_to: &'static [u8],
     /// PUBLISH of QoS 2 is acknowledged as if it were of QoS 1, as `RabbitMQ` does.
     pub(crate) qos2_as_1: bool,
     /// A message that comes behind every CONNACK without being asked for, as `aMQTT` has it: topic and payload, retained.
@@ -82,6 +84,7 @@ impl Product {
             puback: (0, 0),
             malformed: Does::Closes,
             second_connect: None,
+            silent_to: &[],
             qos2_as_1: false,
             unasked: None,
             takeover: None,
@@ -137,6 +140,7 @@ impl Product {
     fn answer(&self, frame: &Frame, level: &mut u8) -> (Vec<u8>, bool) {
         let body = &frame.body[..];
         match frame.first >> 4 {
+            kind if self.silent_to.contains(&kind) => (Vec::new(), true),
             1 if *level != 0 => act(self.second_connect.as_ref().unwrap_or(&self.malformed), Vec::new),
             1 => {
                 let (mut answer, goes_on) = self.connect(body, level);

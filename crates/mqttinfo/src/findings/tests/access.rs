@@ -5,7 +5,7 @@ use crate::{
     example::{accepted, connack_5, reading, reads},
     report::{
         LoginErrors, PayloadCounts, ProductGuess, Reader, Report,
-        Severity::{Good, Medium, Note},
+        Severity::{Good, High, Medium, Note},
     },
 };
 
@@ -35,6 +35,19 @@ fn f50_no_retained_message_by_wildcards_alone_is_not_called_good() {
     let read = &mut sys.mqtt_5.as_mut().unwrap().stranger.as_mut().unwrap().read;
     read.insert("$SYS/#".to_owned(), reading(accepted("SUBACK 0x00"), 9, 9));
     assert_eq!(retained(&sys).severity, Note, "those below $SYS are the broker's own, and no name was tried");
+}
+
+#[test]
+fn f51_who_says_that_it_has_no_shared_subscriptions_is_believed_until_something_comes() {
+    let shared = |shared, messages| {
+        let mut report = limits(|it| it.shared_subscriptions = shared);
+        let reading = reading(accepted("SUBACK 0x00"), messages, 0);
+        report.mqtt_5.as_mut().unwrap().stranger = Some(reads("$share/mqttinfo/#", reading));
+        find(&judge(&report), "read-shared").severity
+    };
+    assert_eq!(shared(true, 0), Medium);
+    assert_eq!(shared(false, 0), Note, "as of mqttools");
+    assert_eq!(shared(false, 1), High);
 }
 
 #[test]
