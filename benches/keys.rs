@@ -15,7 +15,7 @@ fn commands(c: &mut Criterion) {
     let mut group = c.benchmark_group("command");
     group.bench_function("seal", |b| {
         let command = Command::set_topic_key(&topic(), TopicKey::from_bytes(&[9; 32]).unwrap());
-        b.iter(|| recipient.seal(black_box(&command), Timestamp::from_unix(NOW)).unwrap());
+        b.iter(|| recipient.seal_dated(black_box(&command), Timestamp::from_unix(NOW)).unwrap());
     });
     for others in [10, 1000] {
         let others_topics = topics(others);
@@ -28,7 +28,7 @@ fn commands(c: &mut Criterion) {
                 clock.tick();
                 let key = TopicKey::from_bytes(&core::array::from_fn(|n| sent.to_le_bytes()[n % 8] | 1)).unwrap();
                 let command = Command::set_topic_key(&topic(), key);
-                recipient.seal(&command, Timestamp::from_unix(sent)).unwrap()
+                recipient.seal_dated(&command, Timestamp::from_unix(sent)).unwrap()
             };
             b.iter_batched(
                 next,

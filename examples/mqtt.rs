@@ -141,7 +141,7 @@ impl Run {
 fn send_key(controller: &mut Mqtt, recipients: &[&Recipient], topic: &Topic<'_>, key: TopicKey) -> Result<()> {
     let command = Command::set_topic_key(topic, key);
     for recipient in recipients {
-        let sealed = recipient.seal(&command, Timestamp::now())?;
+        let sealed = recipient.seal_dated(&command, Timestamp::now())?;
         controller.publish(recipient.control_topic().as_str(), sealed.as_bytes(), COMMAND)?;
     }
     Ok(())

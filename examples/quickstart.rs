@@ -96,7 +96,7 @@ fn signed() -> Result<()> {
 
 /// Seals a command as the key server does, and delivers it as the broker does.
 fn command(device: &mut Client, recipient: &Recipient, command: &Command) -> Result<()> {
-    let sealed = recipient.seal(command, Timestamp::now())?;
+    let sealed = recipient.seal_dated(command, Timestamp::now())?;
     match device.open(recipient.control_topic(), sealed.as_bytes())? {
         Opened::Command(_) => Ok(()),
         Opened::Message(_) => Err("a command was taken for a message".into()),

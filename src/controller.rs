@@ -38,7 +38,7 @@ use zeroize::ZeroizeOnDrop;
 /// let recipient = Recipient::symmetric(ClientId::from_name("pump-7")?, &key);
 /// let topic = Topic::new("plant/7/pump/pressure")?;
 /// let command = Command::set_topic_key(&topic, TopicKey::generate()?);
-/// let sealed = recipient.seal(&command, Timestamp::from_unix(1_800_000_000))?;
+/// let sealed = recipient.seal_dated(&command, Timestamp::from_unix(1_800_000_000))?;
 /// // publish `sealed.as_bytes()` on `recipient.control_topic()`
 /// # assert_eq!(sealed.as_bytes().len(), 24 + 49);
 /// # Ok(())
@@ -129,7 +129,7 @@ impl Recipient {
     /// when it sets a key for the client's control topic, [`CommandError::NotATime`] when `sent` is
     /// [`Timestamp::LIMIT`] or more, [`CommandError::SharedKey`] when it gives a topic the key that this client's commands
     /// come under: the client would refuse it.
-    pub fn seal(&self, command: &Command, sent: Timestamp) -> Result<SealedCommand, CommandError> {
+    pub fn seal_dated(&self, command: &Command, sent: Timestamp) -> Result<SealedCommand, CommandError> {
         if !sent.is_plausible() {
             return Err(CommandError::NotATime);
         }
@@ -175,7 +175,10 @@ impl Recipient {
         key: TopicKey,
         sent: Timestamp,
     ) -> Result<[SealedCommand; 2], CommandError> {
-        Ok([self.seal(&Command::RemoveTopic(topic), sent)?, self.seal(&Command::SetTopicKey { topic, key }, sent)?])
+        Ok([
+            self.seal_dated(&Command::RemoveTopic(topic), sent)?,
+            self.seal_dated(&Command::SetTopicKey { topic, key }, sent)?,
+        ])
     }
 
     /// Seals the two commands of a hard rotation for a client that holds the key of a subtree around the topic: the topic
@@ -191,7 +194,7 @@ impl Recipient {
     ///
     /// # Errors
     ///
-    /// Those of [`seal`](Self::seal), and [`CommandError::Key`] when no random key can be drawn.
+    /// Those of [`seal_dated`](Self::seal_dated), and [`CommandError::Key`] when no random key can be drawn.
     #[cfg(feature = "getrandom")]
     pub fn seal_hard_rotation_in_subtree(
         &self,
@@ -223,7 +226,7 @@ impl Recipient {
         [first, second]: [TopicKey; 2],
         sent: Timestamp,
     ) -> Result<[SealedCommand; 2], CommandError> {
-        let seal = |key| self.seal(&Command::SetTopicKey { topic, key }, sent);
+        let seal = |key| self.seal_dated(&Command::SetTopicKey { topic, key }, sent);
         Ok([seal(first)?, seal(second)?])
     }
 }

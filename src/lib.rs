@@ -13,7 +13,7 @@
 //!
 //! // A command gives the device the key of a topic.
 //! let topic = Topic::new("plant/7/pump/pressure")?;
-//! let command = recipient.seal(&Command::set_topic_key(&topic, TopicKey::generate()?), Timestamp::now())?;
+//! let command = recipient.seal_dated(&Command::set_topic_key(&topic, TopicKey::generate()?), Timestamp::now())?;
 //! device.open(device.control_topic(), command.as_bytes())?;
 //!
 //! // What it seals opens where the key is, once.

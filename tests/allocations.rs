@@ -126,7 +126,7 @@ fn a_command_allocates_nothing_with_a_fixed_key_ring() {
     let command = Command::set_topic_key(&topic, TopicKey::from_bytes(&[6; 32]).unwrap());
     let control_topic = key_server.control_topic();
 
-    let sealed = without_allocating(|| key_server.seal(&command, Timestamp::from_unix(NOW))).unwrap();
+    let sealed = without_allocating(|| key_server.seal_dated(&command, Timestamp::from_unix(NOW))).unwrap();
     let mut deliver = || {
         without_allocating(|| {
             client.open_into(control_topic.as_str(), sealed.as_bytes(), &mut []).map(|opened| match opened {

@@ -44,7 +44,7 @@ fn deliver(client: &mut TestClient, sealed: &[u8]) -> Result<AppliedCommand, Ope
 }
 
 fn seal(to: &Recipient, command: &Command, sent: u64) -> Vec<u8> {
-    to.seal(command, Timestamp::from_unix(sent)).unwrap().as_bytes().to_vec()
+    to.seal_dated(command, Timestamp::from_unix(sent)).unwrap().as_bytes().to_vec()
 }
 
 fn superseded(newest: u64) -> Result<AppliedCommand, OpenError> {

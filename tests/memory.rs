@@ -73,7 +73,7 @@ fn measure(mode: Mode) {
         ("set id key", &under_old, &set_id_key, now.plus(2)),
         ("reset", &under_new, &Command::ResetTopics, now.plus(3)),
     ] {
-        write(name, recipient.seal(command, sent).unwrap().as_bytes());
+        write(name, recipient.seal_dated(command, sent).unwrap().as_bytes());
     }
 
     let mut client = Running::start(folder.path());

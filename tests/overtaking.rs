@@ -10,7 +10,7 @@ use e4::{AppliedCommand, ClientId, ClientKey, Command, Full, OpenError, Refusal,
 const TOPIC: &str = "plant/7/pump/pressure";
 
 fn seal(device: &Device, command: &Command, sent: u64) -> Vec<u8> {
-    device.recipient.seal(command, Timestamp::from_unix(sent)).unwrap().as_bytes().to_vec()
+    device.recipient.seal_dated(command, Timestamp::from_unix(sent)).unwrap().as_bytes().to_vec()
 }
 
 fn peer_key() -> VerifyingKey {

@@ -111,7 +111,7 @@ fn a_full_client_saves_a_state_of_the_stated_length() {
     let mut store = Lengths::default();
     let mut client = builder.first_start().create_with(&mut store, NoClock).unwrap();
     for n in 0..16 {
-        let sealed = recipient.seal(&Command::RemoveTopic(TopicHash::from_bytes([n + 9; 16])), last).unwrap();
+        let sealed = recipient.seal_dated(&Command::RemoveTopic(TopicHash::from_bytes([n + 9; 16])), last).unwrap();
         client.open_into(recipient.control_topic(), sealed.as_bytes(), &mut []).unwrap();
     }
     drop(client);

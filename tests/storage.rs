@@ -49,7 +49,7 @@ fn create_full(store: FileStore) -> Client {
         .create(store)
         .unwrap();
     for command in [Command::RemoveTopic(TopicHash::from_bytes([9; 16])), Command::RemovePubKey(id())] {
-        let sealed = recipient.seal(&command, now).unwrap();
+        let sealed = recipient.seal_dated(&command, now).unwrap();
         client.open(client.control_topic().as_str(), sealed.as_bytes()).unwrap();
     }
     client
@@ -272,7 +272,7 @@ fn a_client_is_made_at_its_first_start_and_taken_up_at_every_later_one() {
     let mut client = start(symmetric()).unwrap();
     let recipient = Recipient::symmetric(id(), &ClientKey::from_bytes(&[1; 32]).unwrap());
     let command = Command::set_topic_key(&Topic::new("a").unwrap(), key(5));
-    client.open(client.control_topic(), recipient.seal(&command, Timestamp::now()).unwrap().as_bytes()).unwrap();
+    client.open(client.control_topic(), recipient.seal_dated(&command, Timestamp::now()).unwrap().as_bytes()).unwrap();
     drop(client);
     assert!(start(symmetric()).unwrap().has_key_for(&Topic::new("a").unwrap()));
 

@@ -72,7 +72,8 @@ async fn play(mut input: Input<'_>) {
                         Command::set_topic_key(&topic, TopicKey::from_bytes(&[input.byte() | 1; 32]).expect("a key"))
                     }
                 };
-                let sealed = recipient.seal(&command, Timestamp::from_unix(1_800_000_000 + u64::from(input.byte())));
+                let sealed =
+                    recipient.seal_dated(&command, Timestamp::from_unix(1_800_000_000 + u64::from(input.byte())));
                 let topic = recipient.control_topic().as_str().to_owned();
                 broker.send(&broker.publication(&topic, 0x32, 9, sealed.expect("a command").as_bytes())).await;
             }

@@ -78,7 +78,7 @@ fn check_sealing(command: &Command) {
     );
     let in_public_key = !matches!(command, Command::SetClientKey(_));
     for (mode, takes) in [(Mode::Symmetric, in_symmetric), (Mode::PublicKey, in_public_key)] {
-        let sealed = recipient(mode).seal(command, Timestamp::from_unix(1));
+        let sealed = recipient(mode).seal_dated(command, Timestamp::from_unix(1));
         match command {
             Command::SetTopicKey { topic, .. } if *topic == world::client_id().control_topic().hash() => {
                 assert_eq!(sealed, Err(CommandError::ControlTopic));

@@ -376,7 +376,7 @@ mod tests {
             };
             for (n, keys) in [(1_u8, 1), (2, 2)] {
                 let command = Command::set_subtree_key(&subtree, &SubtreeKey::from_bytes(&[0x20 + n; 32]).unwrap());
-                let sealed = recipient.seal(&command, Timestamp::now()).unwrap();
+                let sealed = recipient.seal_dated(&command, Timestamp::now()).unwrap();
                 client.open(client.control_topic(), sealed.as_bytes()).unwrap();
                 let good = client.seal(topic, &[n]).unwrap();
                 let mut garbage = good.clone();

@@ -215,7 +215,7 @@ impl<R: KeyRing> Device<R> {
     }
 
     pub(crate) fn command_at(&mut self, sent: u64, command: &Command) -> Result<AppliedCommand, OpenError> {
-        let sealed = self.recipient.seal(command, Timestamp::from_unix(sent)).unwrap();
+        let sealed = self.recipient.seal_dated(command, Timestamp::from_unix(sent)).unwrap();
         self.deliver(sealed.as_bytes())
     }
 

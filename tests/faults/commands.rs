@@ -57,7 +57,7 @@ fn f2_a_time_that_is_none_in_seconds_is_refused_for_its_content_and_teaches_noth
             }
             assert_eq!(device.client.newest_command(), Some(Timestamp::from_unix(NOW)));
             assert_eq!(device.client.now(), Some(Timestamp::from_unix(NOW)));
-            let sealed = device.recipient.seal(&Command::ResetTopics, Timestamp::from_unix(sent));
+            let sealed = device.recipient.seal_dated(&Command::ResetTopics, Timestamp::from_unix(sent));
             assert_eq!(sealed.map(|_| ()), Err(CommandError::NotATime), "the key server seals none either");
             // Nor does one go before a command that waits.
             let bogus = seal_raw(&device.command_key, sent, &[0x01]);

@@ -39,7 +39,7 @@ fn f7_a_topic_key_that_is_a_key_of_the_client_is_refused() {
             }
         }
         let command = set_topic_key(TOPIC, &as_topic_key(&device.command_key));
-        let sealed = device.recipient.seal(&command, Timestamp::from_unix(NOW));
+        let sealed = device.recipient.seal_dated(&command, Timestamp::from_unix(NOW));
         assert_eq!(sealed.map(|_| ()), Err(CommandError::SharedKey), "the key server seals none either");
         device.command(&set_topic_key(TOPIC, &topic_key("topic"))).unwrap();
     }

@@ -17,7 +17,7 @@ fn days_read(client_key_moves_on: bool) -> usize {
         device.clock.set(NOW + day * DAY);
         let mut send = |device: &mut Device, command: &Command| {
             let sent = device.client.now().unwrap();
-            let sealed = device.recipient.seal(command, sent).unwrap();
+            let sealed = device.recipient.seal_dated(command, sent).unwrap();
             device.deliver(sealed.as_bytes()).unwrap();
             commands.push(sealed.as_bytes().to_vec());
         };

@@ -65,7 +65,7 @@ fn g18_a_device_that_was_offline_for_a_week_takes_all_commands_that_waited_for_i
     let queued: Vec<_> = (0..5)
         .map(|day| {
             let command = set_topic_key(TOPIC, &topic_key(&format!("day {day}")));
-            device.recipient.seal(&command, Timestamp::from_unix(NOW + day * 24 * 3600)).unwrap()
+            device.recipient.seal_dated(&command, Timestamp::from_unix(NOW + day * 24 * 3600)).unwrap()
         })
         .collect();
     device.clock.advance(WEEK);
@@ -146,8 +146,9 @@ fn l11_a_device_without_a_clock_learns_the_time_from_a_command_and_counts_on() {
 fn l11_a_command_that_is_not_applied_teaches_no_time() {
     let mut device = device_without_clock();
     device.command_at(NOW, &set_topic_key(TOPIC, &topic_key("topic"))).unwrap();
-    let old = device.recipient.seal(&Command::ResetTopics, Timestamp::from_unix(NOW - 1)).unwrap();
-    let same = device.recipient.seal(&set_topic_key(TOPIC, &topic_key("topic")), Timestamp::from_unix(NOW)).unwrap();
+    let old = device.recipient.seal_dated(&Command::ResetTopics, Timestamp::from_unix(NOW - 1)).unwrap();
+    let same =
+        device.recipient.seal_dated(&set_topic_key(TOPIC, &topic_key("topic")), Timestamp::from_unix(NOW)).unwrap();
     let mut device = device.restart();
 
     let newest = Timestamp::from_unix(NOW);

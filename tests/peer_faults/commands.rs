@@ -18,7 +18,7 @@ fn g1_a_recorded_command_cannot_bring_an_old_key_back() {
     let store = TestStore::file(&folder.path().join("state"));
     let mut device: Device = Device::create(Party::symmetric("pump"), store, &TestClock::time(NOW));
     let seal = |device: &Device, sent, key| {
-        device.recipient.seal(&set_topic_key(TOPIC, &topic_key(key)), Timestamp::from_unix(sent)).unwrap()
+        device.recipient.seal_dated(&set_topic_key(TOPIC, &topic_key(key)), Timestamp::from_unix(sent)).unwrap()
     };
     // The broker delivers the first and the third, and keeps the second back.
     let first = seal(&device, NOW, "old");
@@ -51,7 +51,9 @@ fn g1_a_recorded_command_cannot_bring_an_old_key_back() {
 fn g1_of_several_commands_of_one_second_each_is_taken_once() {
     let mut device = Device::symmetric("pump");
     let sealed: Vec<_> = ["a", "b", "c"]
-        .map(|key| device.recipient.seal(&set_topic_key(TOPIC, &topic_key(key)), Timestamp::from_unix(NOW)).unwrap())
+        .map(|key| {
+            device.recipient.seal_dated(&set_topic_key(TOPIC, &topic_key(key)), Timestamp::from_unix(NOW)).unwrap()
+        })
         .into();
     for command in &sealed {
         device.deliver(command.as_bytes()).unwrap();
@@ -308,7 +310,7 @@ fn l8_l9_a_topic_key_for_the_control_topic_is_refused() {
         device.command(&set_topic_key(TOPIC, &topic_key("topic"))).unwrap();
 
         let command = Command::SetTopicKey { topic: control, key: topic_key("topic") };
-        let sealed = device.recipient.seal(&command, Timestamp::from_unix(NOW));
+        let sealed = device.recipient.seal_dated(&command, Timestamp::from_unix(NOW));
         assert_eq!(sealed.map(|_| ()), Err(CommandError::ControlTopic), "the key server seals none either");
     }
     let control = Party::symmetric("pump").recipient.control_topic().hash();
@@ -336,8 +338,10 @@ fn l8_l9_nothing_is_sealed_on_the_own_control_topic() {
 #[test]
 fn g1_a_client_that_is_made_anew_can_refuse_the_commands_from_before() {
     let party = Party::symmetric("pump");
-    let old = party.recipient.seal(&set_topic_key(TOPIC, &topic_key("old")), Timestamp::from_unix(NOW - 10)).unwrap();
-    let new = party.recipient.seal(&set_topic_key(TOPIC, &topic_key("new")), Timestamp::from_unix(NOW + 1)).unwrap();
+    let old =
+        party.recipient.seal_dated(&set_topic_key(TOPIC, &topic_key("old")), Timestamp::from_unix(NOW - 10)).unwrap();
+    let new =
+        party.recipient.seal_dated(&set_topic_key(TOPIC, &topic_key("new")), Timestamp::from_unix(NOW + 1)).unwrap();
     let builder = ClientBuilder::<GrowableKeyRing>::new(party.identity.clone());
     let mut client = builder
         .refuse_commands_until(Timestamp::from_unix(NOW))

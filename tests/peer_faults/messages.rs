@@ -78,7 +78,7 @@ fn g11_a_command_is_a_result_of_its_own() {
     let mut device = Device::symmetric("pump");
     let empty = device.unchanged_by(|device| device.raw_command(b""));
     assert_eq!(empty, refused(Refusal::Command(CommandError::WrongLength)));
-    let sealed = device.recipient.seal(&Command::ResetTopics, Timestamp::from_unix(NOW)).unwrap();
+    let sealed = device.recipient.seal_dated(&Command::ResetTopics, Timestamp::from_unix(NOW)).unwrap();
     let control = device.client.control_topic();
     let opened = device.client.open(control.as_str(), sealed.as_bytes()).unwrap();
     assert_eq!(opened, Opened::Command(AppliedCommand::ResetTopics));

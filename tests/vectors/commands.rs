@@ -42,7 +42,7 @@ fn control_keys_are_those_of_e4go() {
 #[test]
 fn commands_are_sealed_to_the_bytes_of_e4go() {
     for_each(|case, mode, name| {
-        let sealed = case.recipient(mode).seal(&case.to_command(), Timestamp::from_unix(case.timestamp));
+        let sealed = case.recipient(mode).seal_dated(&case.to_command(), Timestamp::from_unix(case.timestamp));
         let sealed = sealed.as_ref().map(SealedCommand::as_bytes);
         let expected = if case.exists_in(mode) { Ok(case.protected(mode)) } else { Err(&CommandError::WrongMode) };
         assert_eq!(sealed, expected, "{name}");
@@ -162,7 +162,7 @@ impl CommandCase {
             _ => return,
         };
         let mut open = |recipient: Recipient| {
-            let sealed = recipient.seal(&Command::ResetTopics, Timestamp::from_unix(self.timestamp)).unwrap();
+            let sealed = recipient.seal_dated(&Command::ResetTopics, Timestamp::from_unix(self.timestamp)).unwrap();
             Level::Vec.open(client, &control_topic(), sealed.as_bytes())
         };
         assert_eq!(open(self.recipient(mode)), Err(OpenError::Refused(Refusal::NotAuthentic)), "{name}, old key");

@@ -92,7 +92,7 @@ fn check_both_directions<R: KeyRing>(subtree: &Subtree<'_>, subtree_key: &Subtre
 fn send_subtree_key<R: KeyRing>(client: &mut TestClient<R>, subtree: &Subtree<'_>, key: &SubtreeKey) {
     let to_client = Recipient::symmetric(client_id("of subtree"), &ClientKey::from_bytes(&[1; 32]).unwrap());
     let command = Command::set_subtree_key(subtree, key);
-    let sealed = to_client.seal(&command, Timestamp::from_unix(NOW)).unwrap();
+    let sealed = to_client.seal_dated(&command, Timestamp::from_unix(NOW)).unwrap();
     let opened = Level::Vec.open(client, to_client.control_topic().as_str(), sealed.as_bytes());
     assert_eq!(opened, Ok(Received::Command(AppliedCommand::SetTopicKey(*subtree.hash()))));
 }

@@ -112,8 +112,8 @@ fn seal_under_control_key(to_client: &Recipient, control_key: &[u8; 32], name: &
     // A sealed command does not say for which mode it is.
     let same_key = Recipient::symmetric(*to_client.id(), &ClientKey::from_bytes(control_key).unwrap());
     let sent = Timestamp::from_unix(1_800_000_000);
-    let sealed = to_client.seal(&Command::ResetTopics, sent).unwrap();
-    assert_eq!(sealed, same_key.seal(&Command::ResetTopics, sent).unwrap(), "{name}");
+    let sealed = to_client.seal_dated(&Command::ResetTopics, sent).unwrap();
+    assert_eq!(sealed, same_key.seal_dated(&Command::ResetTopics, sent).unwrap(), "{name}");
     sealed.as_bytes().to_vec()
 }
 

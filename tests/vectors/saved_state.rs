@@ -80,7 +80,7 @@ fn a_client_taken_over_follows_its_key_server() {
     for state in saved_states("symmetric") {
         let key = ClientKey::from_bytes(&state.id_key.unwrap().0).unwrap();
         let to_client = Recipient::symmetric(client_id(&state.name), &key);
-        let sealed = to_client.seal(&Command::ResetTopics, Timestamp::from_unix(state.time())).unwrap();
+        let sealed = to_client.seal_dated(&Command::ResetTopics, Timestamp::from_unix(state.time())).unwrap();
         let mut client = take_over(&state, state.time());
         let opened = Level::Vec.open(&mut client, &state.json.receiving_topic, sealed.as_bytes());
         assert_eq!(opened, Ok(Received::Command(AppliedCommand::ResetTopics)));

@@ -248,7 +248,7 @@ impl SetIdKey {
             fleet: &fleet,
             turns: vec![vec![(name, device)]],
             commands: 1,
-            seal: &|to, sent| Ok(vec![to.seal(&command, sent)?]),
+            seal: &|to, sent| Ok(vec![to.seal_dated(&command, sent)?]),
         };
         keep_both(&self.target, order.carry_out(&self.target, output), &then)
     }
@@ -327,7 +327,7 @@ impl PeerArgs {
             fleet,
             turns: vec![devices],
             commands: 1,
-            seal: &|to, sent| Ok(vec![to.seal(command, sent)?]),
+            seal: &|to, sent| Ok(vec![to.seal_dated(command, sent)?]),
         };
         order.carry_out(target, output)
     }

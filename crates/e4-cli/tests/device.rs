@@ -181,7 +181,7 @@ fn an_existing_state_is_replaced_only_by_force_and_then_takes_no_recorded_comman
     let topic = Topic::new("new").unwrap();
     let command = Command::set_topic_key(&topic, TopicKey::from_bytes(&[9; 32]).unwrap());
     let (control, recipient) = symmetric_recipient("pump-7");
-    let recorded = recipient.seal(&command, Timestamp::now()).unwrap();
+    let recorded = recipient.seal_dated(&command, Timestamp::now()).unwrap();
     let open = format!("open --state pump-7.state --topic {control}");
     folder.run_with(&open, recorded.as_bytes()).ok();
     // Recorded ones are of an earlier second.
@@ -189,7 +189,7 @@ fn an_existing_state_is_replaced_only_by_force_and_then_takes_no_recorded_comman
 
     folder.run("device init --state pump-7.state --name pump-7 --key-file pump-7.key --force").ok().hides(&CLIENT_KEY);
     folder.run_with(&open, recorded.as_bytes()).fails(3, "older than the newest accepted command");
-    let fresh = recipient.seal(&command, Timestamp::now()).unwrap();
+    let fresh = recipient.seal_dated(&command, Timestamp::now()).unwrap();
     folder.run_with(&open, fresh.as_bytes()).ok();
 }
 
@@ -276,7 +276,7 @@ fn a_command_on_the_control_topic_is_applied_to_the_state_once() {
     let topic = Topic::new("a/b").unwrap();
     let new_key = TopicKey::from_bytes(&[9; 32]).unwrap();
     let sent = Timestamp::now();
-    let command = recipient.seal(&Command::set_topic_key(&topic, new_key.clone()), sent).unwrap();
+    let command = recipient.seal_dated(&Command::set_topic_key(&topic, new_key.clone()), sent).unwrap();
     let open = format!("open --state pump-7.state --topic {control}");
     let run = folder.run_with(&open, command.as_bytes()).ok();
     assert_eq!(run.stdout(), "");
@@ -292,7 +292,7 @@ fn a_command_on_the_control_topic_is_applied_to_the_state_once() {
     let text = folder.run("device show --state pump-7.state").ok();
     assert!(text.stdout().contains(&format!("previous key {old}, replaced 20")), "{}", text.stdout());
 
-    let command = recipient.seal(&Command::ResetTopics, Timestamp::now()).unwrap();
+    let command = recipient.seal_dated(&Command::ResetTopics, Timestamp::now()).unwrap();
     let json = folder.run_with(&format!("{open} --json"), command.as_bytes()).ok().json();
     assert_eq!(json, json!({ "command": "reset-topics" }));
     assert_eq!(folder.run("device show --state pump-7.state --json").ok().json()["topics"], json!([]));

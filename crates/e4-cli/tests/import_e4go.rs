@@ -70,9 +70,9 @@ fn a_client_taken_over_opens_messages_and_obeys_its_key_server() {
     let control = id.control_topic();
     // What e4go took in its ten minutes is taken, and nothing that is older.
     let now = Timestamp::now().as_unix();
-    let old = recipient.seal(&Command::ResetTopics, Timestamp::from_unix(now - 700)).unwrap();
+    let old = recipient.seal_dated(&Command::ResetTopics, Timestamp::from_unix(now - 700)).unwrap();
     folder.run_with(&format!("open --state s --topic {control}"), old.as_bytes()).fails(3, "older");
-    let recent = recipient.seal(&Command::ResetTopics, Timestamp::from_unix(now - 300)).unwrap();
+    let recent = recipient.seal_dated(&Command::ResetTopics, Timestamp::from_unix(now - 300)).unwrap();
     folder.run_with(&format!("open --state s --topic {control}"), recent.as_bytes()).ok();
 
     folder

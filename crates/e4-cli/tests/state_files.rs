@@ -31,7 +31,7 @@ fn recipient() -> Recipient {
 /// A command that gives a topic key, sealed so many seconds from now.
 fn command_in(seconds: u64) -> Vec<u8> {
     let command = Command::set_topic_key(&Topic::new("a").unwrap(), TopicKey::from_bytes(&[9; 32]).unwrap());
-    recipient().seal(&command, Timestamp::now().plus(seconds)).unwrap().as_bytes().to_vec()
+    recipient().seal_dated(&command, Timestamp::now().plus(seconds)).unwrap().as_bytes().to_vec()
 }
 
 fn open() -> String {

@@ -153,7 +153,7 @@ async fn f58_a_flood_fills_no_more_than_the_queue_and_is_counted(setup: Setup) {
     let garbage = [&Timestamp::now().as_unix().to_le_bytes()[..], &[0x55; 1016]].concat();
     // Behind the flood, and carried out while the queue is full.
     let command = Command::set_topic_key(&Topic::new("plant/8").unwrap(), TopicKey::generate().unwrap());
-    let sealed = party.recipient.seal(&command, Timestamp::now()).unwrap();
+    let sealed = party.recipient.seal_dated(&command, Timestamp::now()).unwrap();
     let control_topic = party.control_topic();
     let broker = Scripted::start(move |asked| {
         let mut said = usual(version, asked);

@@ -92,7 +92,7 @@ async fn f24_what_is_longer_than_a_command_is_refused_at_once_and_no_stranger_ma
         let (party, store) = (Party::symmetric("pump"), TestStore::default());
         let (to, authentic) = (party.control_topic(), {
             let command = Command::set_topic_key(&topic(), TopicKey::generate().unwrap());
-            party.recipient.seal(&command, Timestamp::now()).unwrap().as_bytes().to_vec()
+            party.recipient.seal_dated(&command, Timestamp::now()).unwrap().as_bytes().to_vec()
         });
         let broker = Scripted::start(move |asked| {
             let mut say = usual(version, asked);
@@ -157,7 +157,7 @@ async fn f25_commands_to_one_client_are_bounded_and_do_not_hold_up_others() {
         let party = Party::symmetric("controller");
         let builder = Connection::builder(broker.options(version, "controller"), party.with_keys(&[])).queue(8);
         let device = Device::connect(builder).await;
-        let command = stuck.recipient.seal(&Command::ResetTopics, Timestamp::now()).unwrap();
+        let command = stuck.recipient.seal_dated(&Command::ResetTopics, Timestamp::now()).unwrap();
         let to = stuck.recipient.control_topic();
         let mut taken = Vec::new();
         for _ in 0..4 {
@@ -167,7 +167,7 @@ async fn f25_commands_to_one_client_are_bounded_and_do_not_hold_up_others() {
         let one_more = device.connection.send_command(&to, &command);
         assert!(tokio::time::timeout(Duration::from_millis(200), one_more).await.is_err(), "it waits for room");
         let other = Party::symmetric("other");
-        let command = other.recipient.seal(&Command::ResetTopics, Timestamp::now()).unwrap();
+        let command = other.recipient.seal_dated(&Command::ResetTopics, Timestamp::now()).unwrap();
         let send = async {
             let sent = device.connection.send_command(&other.recipient.control_topic(), &command).await;
             sent.unwrap().await.unwrap()

@@ -103,7 +103,7 @@ async fn session(setup: Setup, secrets: Arc<Mutex<Vec<Vec<u8>>>>) {
         device.connection.publish(&topic, &too_large, QoS::AtLeastOnce).await.unwrap_err();
         outsider.publish("plant/7", b"garbage that is long enough to be opened", QoS::AtLeastOnce).await;
         device.events.refused().await;
-        let sealed = party.recipient.seal(&Command::ResetTopics, Timestamp::from_unix(1)).unwrap();
+        let sealed = party.recipient.seal_dated(&Command::ResetTopics, Timestamp::from_unix(1)).unwrap();
         outsider.publish(&party.control_topic(), sealed.as_bytes(), QoS::AtLeastOnce).await;
         device.events.refused().await;
 

@@ -133,7 +133,7 @@ fn survive_power_failures(flash: &mut Flash, key_server: &Recipient, topic: &Top
 /// What the key server does: it seals the command that gives this device a topic key.
 fn seal_topic_key(key_server: &Recipient, topic: &Topic<'_>, key: [u8; 32], sent: u64) -> Result<SealedCommand, Step> {
     let key = TopicKey::from_bytes(&key).or(Err(Step::MakeNamesAndKeys))?;
-    key_server.seal(&Command::set_topic_key(topic, key), Timestamp::from_unix(sent)).or(Err(Step::SealCommand))
+    key_server.seal_dated(&Command::set_topic_key(topic, key), Timestamp::from_unix(sent)).or(Err(Step::SealCommand))
 }
 
 type Delivered = Result<Opened<&'static mut [u8]>, OpenError>;

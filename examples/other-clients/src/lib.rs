@@ -76,7 +76,7 @@ impl Run {
     ///
     /// When it cannot be made.
     pub fn topic_key(&self, to: &Recipient, key: &TopicKey) -> Result<(String, Vec<u8>)> {
-        let command = to.seal(&Command::set_topic_key(&self.topic, key.clone()), Timestamp::now())?;
+        let command = to.seal_dated(&Command::set_topic_key(&self.topic, key.clone()), Timestamp::now())?;
         Ok((to.control_topic().as_str().to_owned(), command.as_bytes().to_vec()))
     }
 }

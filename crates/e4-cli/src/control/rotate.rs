@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
             // Whether a device has the key of a subtree around the topic is not known, and this serves those without as well.
             to.seal_hard_rotation_in_subtree(topic, key.clone(), sent).map(Vec::from)
         } else {
-            Ok(vec![to.seal(&Command::SetTopicKey { topic, key: key.clone() }, sent)?])
+            Ok(vec![to.seal_dated(&Command::SetTopicKey { topic, key: key.clone() }, sent)?])
         }
     };
     let how = if args.hard { "rotate --hard" } else { "rotate" };

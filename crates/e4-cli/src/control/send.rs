@@ -61,7 +61,7 @@ pub(super) fn send_same(
     output: Output,
 ) -> Result<(), Failure> {
     let turns = vec![fleet.select(&target.whom, takes)?];
-    let seal = |to: &Recipient, sent| Ok(vec![to.seal(command, sent)?]);
+    let seal = |to: &Recipient, sent| Ok(vec![to.seal_dated(command, sent)?]);
     Order { what, fleet, turns, commands: 1, seal: &seal }.carry_out(target, output)
 }
 

@@ -141,7 +141,7 @@ impl Stage {
     pub(super) async fn give_key(&mut self, to: Who) -> anyhow::Result<Row> {
         let command = Command::set_topic_key(&self.topic, self.key.clone());
         let recipient = &self.device(to).recipient;
-        let sealed = recipient.seal(&command, Timestamp::now())?;
+        let sealed = recipient.seal_dated(&command, Timestamp::now())?;
         self.send_commands(to, "key", &[sealed]).await
     }
 

@@ -50,7 +50,7 @@ fn all_commands_that_waited_are_carried_out_before_a_message_is_sealed() {
             let topics = (0..120).map(|n| format!("plant/{n}")).chain(["plant/7/pump".into()]);
             let commands = topics.map(|topic| {
                 let command = Command::set_topic_key(&Topic::new(&topic).unwrap(), TopicKey::generate().unwrap());
-                recipient.seal(&command, Timestamp::now()).unwrap()
+                recipient.seal_dated(&command, Timestamp::now()).unwrap()
             });
             send(broker.port, &recipient, commands.collect());
             let sent = folder.run(&format!("pub --state {name}.state -t plant/7/pump -m x {to}")).ok();

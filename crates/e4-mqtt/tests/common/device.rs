@@ -237,7 +237,7 @@ impl Controller {
     }
 
     pub(crate) async fn send_at(&self, to: &Party, command: &Command, sent: Timestamp) {
-        let sealed = to.recipient.seal(command, sent).unwrap();
+        let sealed = to.recipient.seal_dated(command, sent).unwrap();
         let send = async {
             let to = to.recipient.control_topic();
             self.0.connection.send_command(&to, &sealed).await.unwrap().await.unwrap();

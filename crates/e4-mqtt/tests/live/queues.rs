@@ -38,7 +38,7 @@ async fn an_application_that_takes_nothing_loses_qos_0_counted_and_follows_comma
     }
     // On the same way as the flood, and behind it.
     let command = Command::set_topic_key(&topic(), TopicKey::generate().unwrap());
-    let sealed = panel.recipient.seal(&command, e4::Timestamp::now()).unwrap();
+    let sealed = panel.recipient.seal_dated(&command, e4::Timestamp::now()).unwrap();
     let sent = sender.connection.send_command(&panel.recipient.control_topic(), &sealed).await.unwrap();
     within(PATIENCE, "the command to leave", sent).await.unwrap();
     until("the command to be followed", async || receiver.newest_command().await.is_some()).await;
