@@ -6,8 +6,8 @@
 
 use core::error::Error;
 use e4::{
-    Client, ClientId, ClientKey, Clock, ClockReading, Command, FileStore, Identity, MaxAge, MemoryStore, OpenError,
-    Opened, Refusal, Timestamp, Topic, TopicFilter, TopicKey, controller::Recipient,
+    Client, ClientId, ClientKey, Clock, ClockReading, Command, FileStore, Identity, KeyRole, MaxAge, MemoryStore,
+    OpenError, Opened, Refusal, Timestamp, Topic, TopicFilter, TopicKey, controller::Recipient,
 };
 use rumqttc::{AckMode, Broker, Connection, Event, MqttOptions, Outgoing, Packet, Publish, PublishOptions, QoS};
 use std::{
@@ -274,7 +274,7 @@ fn is_command(taken: &Taken) -> bool {
 /// A message with this payload, sealed under the topic's current key.
 fn is_message(payload: &str) -> impl Fn(&Taken) -> bool {
     let payload = payload.as_bytes();
-    move |taken| matches!(taken, Ok(Opened::Message(it)) if it.payload == payload && !it.previous_key)
+    move |taken| matches!(taken, Ok(Opened::Message(it)) if it.payload == payload && it.key == KeyRole::Current)
 }
 
 /// A command that was applied before: recognized in the second of the newest one, too old in any later.

@@ -4,8 +4,8 @@
 
 use core::error::Error;
 use e4::{
-    C2SecretKey, Client, ClientId, ClientKey, Command, Identity, MemoryStore, OpenError, Opened, Refusal, SigningKey,
-    Timestamp, Topic, TopicKey, controller::Recipient,
+    C2SecretKey, Client, ClientId, ClientKey, Command, Identity, KeyRole, MemoryStore, OpenError, Opened, Refusal,
+    SigningKey, Timestamp, Topic, TopicKey, controller::Recipient,
 };
 
 type Result<T> = core::result::Result<T, Box<dyn Error>>;
@@ -112,7 +112,7 @@ fn message(device: &mut Client, sealed: &[u8]) -> Result<String> {
     if let Some(signer) = message.signer {
         text += &format!(", signed by {signer}");
     }
-    if message.previous_key {
+    if message.key == KeyRole::Previous {
         text += ", under the previous key";
     }
     Ok(text)

@@ -5,17 +5,18 @@ mod command;
 mod error;
 mod open;
 mod seal;
+mod transition;
 
 pub use builder::{ClientBuilder, CreateError, LoadError};
 pub use error::{OpenError, Refusal};
-pub use open::{Message, Opened};
+pub use open::{KeyRole, Message, Opened};
 pub use seal::SealError;
 
 #[cfg(feature = "alloc")]
 use crate::key_ring::GrowableKeyRing;
 use crate::{
     filter::TopicFilter,
-    key_ring::{AgeRules, Full, KeyRing, MaxAge, NoRoom, Table, TopicEntry},
+    key_ring::{AgeRules, Full, KeyRing, MaxAge, NoRoom, Spare, Table, TopicEntry},
     keys::{C2PublicKey, KeyFingerprint, SubtreeKey, TopicKey, VerifyingKey},
     message::Mode,
     names::{ClientId, ControlTopic, TopicHash},
@@ -32,9 +33,6 @@ use core::fmt;
 type AnyStore = alloc::boxed::Box<dyn Store + Send + Sync>;
 #[cfg(feature = "alloc")]
 type AnyClock = alloc::boxed::Box<dyn Clock + Send + Sync>;
-
-/// After how many seconds the age of previous keys is stored, so that a restart does not make them younger by more.
-const STORE_AGE_AFTER: u64 = 300;
 
 /// One device or program: its keys, the topic keys that it was given, and what it remembers of messages and commands.
 ///
@@ -60,6 +58,8 @@ pub struct Client<
     derived: R::Derived,
     /// Between which times the previous keys that are still kept were replaced.
     transitions: Option<(Timestamp, Timestamp)>,
+    /// Whether any topic has a second key to try.
+    has_spare_keys: bool,
     /// Previous keys were erased here and are still in the store; when that was last tried to mend.
     unsaved_since: Option<Timestamp>,
     /// Seconds by which the previous keys have grown older since that was stored.
@@ -72,7 +72,7 @@ pub struct Client<
 
 impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     fn new(mut state: State<R>, store: S, clock: C) -> Self {
-        let transitions = state.transitions();
+        let (transitions, has_spare_keys) = (state.transitions(), state.has_spare_keys());
         if transitions.is_none() {
             state.latest = None;
         }
@@ -85,6 +85,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
             replay: ReplayWindow::new(seed),
             derived: R::Derived::default(),
             transitions,
+            has_spare_keys,
             unsaved_since: None,
             unsaved_age: 0,
             knew_time: false,
@@ -128,11 +129,10 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         }
     }
 
-    /// The topics and subtrees that the client has a key for, with the time at which a previous key that is still kept
-    /// was replaced, by the clock as it is now: when the clock is set back, so is that time.
-    pub fn topics(&self) -> impl Iterator<Item = (&TopicHash, Option<Timestamp>)> {
-        let replaced = |entry: &TopicEntry| entry.previous.as_ref().map(|previous| previous.replaced);
-        self.state.topics.iter().map(move |(topic, entry)| (topic, replaced(entry)))
+    /// The topics and subtrees that the client has a key for, with what it has there besides the current key. The time at
+    /// which a previous key was replaced is by the clock as it is now: when the clock is set back, so is that time.
+    pub fn topics(&self) -> impl Iterator<Item = (&TopicHash, Option<Spare>)> {
+        self.state.topics.iter().map(|(topic, entry)| (topic, entry.spare.as_ref().map(|spare| spare.role)))
     }
 
     /// The topics and subtrees that the client has a key for, with the fingerprints of their keys: to be compared with
@@ -141,7 +141,8 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         self.state.topics.iter().map(|(topic, entry)| TopicFingerprints {
             topic: *topic,
             key: entry.key.fingerprint(),
-            previous: entry.previous.as_ref().map(|previous| (previous.key.fingerprint(), previous.replaced)),
+            previous: entry.previous().map(|(key, replaced)| (key.fingerprint(), replaced)),
+            next: entry.next().map(TopicKey::fingerprint),
         })
     }
 
@@ -271,66 +272,6 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         self.replay.refuse_until(second.plus(self.state.options.max_ahead));
     }
 
-    /// Erases previous keys that have expired, here and in the store.
-    ///
-    /// Opening does so by itself, and so does loading. A client that only publishes calls this now and then.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]: they are erased in memory, and still stored. It is tried again with the next message.
-    pub fn erase_expired_keys(&mut self) -> Result<(), StoreError> {
-        let Some(now) = self.time.now() else {
-            return Ok(());
-        };
-        self.age_previous_keys(now);
-        if self.has_expired_keys(now) {
-            self.state.erase_expired(now);
-            self.refresh_transitions();
-            self.unsaved_since = Some(now);
-        }
-        if self.unsaved_since.is_some() || self.unsaved_age >= STORE_AGE_AFTER {
-            if self.unsaved_since.is_some() {
-                self.unsaved_since = Some(now);
-            }
-            // If the store fails, it is tried again after as long.
-            self.unsaved_age = 0;
-            self.save(&Change::NONE)?;
-        }
-        Ok(())
-    }
-
-    /// Follows the clock in its one direction. When it was set back, the time at which keys were replaced is set back with
-    /// it, so that their age stays what it was, however often that happens. Not so for a key from more than an hour ahead:
-    /// that one has come to its end.
-    fn age_previous_keys(&mut self, now: Timestamp) {
-        let Some((_, last)) = self.transitions else {
-            return;
-        };
-        let latest = self.state.latest.unwrap_or(last);
-        if now < latest {
-            let back = latest.seconds_since(now);
-            for previous in self.state.topics.values_mut().filter_map(|entry| entry.previous.as_mut()) {
-                if crate::key_ring::is_in_transition(previous.replaced, now) {
-                    previous.replaced = previous.replaced.minus(back);
-                }
-            }
-            self.transitions = self.state.transitions();
-            self.unsaved_age = STORE_AGE_AFTER;
-        } else {
-            self.unsaved_age = self.unsaved_age.saturating_add(now.seconds_since(latest));
-        }
-        self.state.latest = Some(now);
-    }
-
-    /// What follows from a change of the topics' keys.
-    fn refresh_transitions(&mut self) {
-        self.transitions = self.state.transitions();
-        if self.transitions.is_none() {
-            self.state.latest = None;
-            self.unsaved_age = 0;
-        }
-    }
-
     /// What is to be done when the client did not know the time and now does.
     fn notice_time(&mut self) {
         let now = self.time.now();
@@ -340,28 +281,6 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
             self.replay.forget_after(now.plus(self.state.options.max_ahead));
         }
         self.knew_time = now.is_some();
-    }
-
-    /// What [`erase_expired_keys`](Self::erase_expired_keys) does, at most once a second when the store fails.
-    fn erase_in_passing(&mut self) {
-        if self.transitions.is_none() && self.unsaved_since.is_none() {
-            return;
-        }
-        let Some(now) = self.time.now() else {
-            return;
-        };
-        self.age_previous_keys(now);
-        let is_due = self.unsaved_age >= STORE_AGE_AFTER || self.unsaved_since.is_some_and(|tried| tried != now);
-        if is_due || self.has_expired_keys(now) {
-            // A message is opened whether or not the store works. The keys are gone from memory in any case, and
-            // `unsaved_since` has the store tried again.
-            let _ = self.erase_expired_keys();
-        }
-    }
-
-    fn has_expired_keys(&self, now: Timestamp) -> bool {
-        let is_expired = |replaced| !crate::key_ring::is_in_transition(replaced, now);
-        self.transitions.is_some_and(|(first, last)| is_expired(first) || is_expired(last))
     }
 
     /// Stores the state as it will be after a change.
@@ -415,6 +334,8 @@ pub struct TopicFingerprints {
     pub key: KeyFingerprint,
     /// The key it had before, when that is still kept, and when it was replaced.
     pub previous: Option<(KeyFingerprint, Timestamp)>,
+    /// The key that is to follow, when that is known.
+    pub next: Option<KeyFingerprint>,
 }
 
 /// Where a topic lies, seen from the entry that serves it.
@@ -485,9 +406,9 @@ mod tests {
             .unwrap();
         let mut found: std::vec::Vec<_> = client.key_fingerprints().collect();
         found.sort_by_key(|entry| entry.key != key(2).fingerprint());
-        let of_a = TopicFingerprints { topic: *a.hash(), key: key(2).fingerprint(), previous: None };
+        let of_a = TopicFingerprints { topic: *a.hash(), key: key(2).fingerprint(), previous: None, next: None };
         let previous = Some((key(4).fingerprint(), now));
-        let of_b = TopicFingerprints { topic: *b.hash(), key: key(3).fingerprint(), previous };
+        let of_b = TopicFingerprints { topic: *b.hash(), key: key(3).fingerprint(), previous, next: None };
         assert_eq!(found, [of_a, of_b]);
     }
 }

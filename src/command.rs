@@ -1,16 +1,19 @@
-//! Commands of the key server, as bytes and as values (protocol page, section 4).
+//! Commands of the key server, as bytes and as values (protocol page, sections 4 and 8).
 //!
 //! ```text
-//! code   command        body                                     bytes in all
-//! 0x00   RemoveTopic    topic hash (16)                          17
-//! 0x01   ResetTopics                                             1
-//! 0x02   SetIdKey       client key (32)                          33
-//!                       Ed25519 seed (32) | public key (32)      65
-//! 0x03   SetTopicKey    topic key (32) | topic hash (16)         49
-//! 0x04   RemovePubKey   client id (16)                           17
-//! 0x05   ResetPubKeys                                            1
-//! 0x06   SetPubKey      Ed25519 public key (32) | client id (16) 49
-//! 0x07   SetC2Key       X25519 public key (32)                   33
+//! code   command          body                                     bytes in all
+//! 0x00   RemoveTopic      topic hash (16)                          17
+//! 0x01   ResetTopics                                               1
+//! 0x02   SetIdKey         client key (32)                          33
+//!                         Ed25519 seed (32) | public key (32)      65
+//! 0x03   SetTopicKey      topic key (32) | topic hash (16)         49
+//! 0x04   RemovePubKey     client id (16)                           17
+//! 0x05   ResetPubKeys                                              1
+//! 0x06   SetPubKey        Ed25519 public key (32) | client id (16) 49
+//! 0x07   SetC2Key         X25519 public key (32)                   33
+//! 0x08   SetNextTopicKey  topic key (32) | topic hash (16)         49
+//! 0x09   ReplaceTopicKey  topic key (32) | topic hash (16)         49
+//! 0x0a   SetTime          Unix time in seconds (8)                 9
 //! ```
 
 use crate::{
@@ -19,6 +22,7 @@ use crate::{
     keys::{C2PublicKey, ClientKey, KeyError, SigningKey, SubtreeKey, TopicKey, VerifyingKey},
     message::Mode,
     names::{ClientId, TopicHash},
+    time::Timestamp,
     topic::Topic,
 };
 use core::fmt;
@@ -32,6 +36,9 @@ const REMOVE_PUB_KEY: u8 = 0x04;
 const RESET_PUB_KEYS: u8 = 0x05;
 const SET_PUB_KEY: u8 = 0x06;
 const SET_C2_KEY: u8 = 0x07;
+const SET_NEXT_TOPIC_KEY: u8 = 0x08;
+const REPLACE_TOPIC_KEY: u8 = 0x09;
+const SET_TIME: u8 = 0x0a;
 
 /// Bytes of the longest encoded command.
 pub(crate) const MAX_LEN: usize = 65;
@@ -55,6 +62,30 @@ pub enum Command {
         /// The new key.
         key: TopicKey,
     },
+    /// Take a key that will soon be that of a topic or subtree, which has one: what comes under it is opened from now on, and
+    /// nothing is sealed under it. It takes the place of a previous key. The key that the topic has now only takes a waiting
+    /// next key away.
+    ///
+    /// Only clients whose report says so know it.
+    SetNextTopicKey {
+        /// The hash of the topic, or of the subtree's filter.
+        topic: TopicHash,
+        /// The key that is to follow.
+        key: TopicKey,
+    },
+    /// Take a key for a topic or a subtree, and forget all others of it at once.
+    ///
+    /// Only clients whose report says so know it.
+    ReplaceTopicKey {
+        /// The hash of the topic, or of the subtree's filter.
+        topic: TopicHash,
+        /// The new key.
+        key: TopicKey,
+    },
+    /// Take this for the present time. A client with a clock of its own accepts it and goes on by its clock.
+    ///
+    /// Only clients whose report says so know it.
+    SetTime(Timestamp),
     /// Forget the public key of a peer. For public-key clients only.
     RemovePubKey(ClientId),
     /// Forget the public keys of all peers. For public-key clients only.
@@ -80,6 +111,18 @@ impl Command {
         Self::SetTopicKey { topic: *topic.hash(), key }
     }
 
+    /// The command that gives a client the key that a topic will have next.
+    #[must_use]
+    pub fn set_next_topic_key(topic: &Topic<'_>, key: TopicKey) -> Self {
+        Self::SetNextTopicKey { topic: *topic.hash(), key }
+    }
+
+    /// The command that gives a client the key of a topic and takes all others of it away.
+    #[must_use]
+    pub fn replace_topic_key(topic: &Topic<'_>, key: TopicKey) -> Self {
+        Self::ReplaceTopicKey { topic: *topic.hash(), key }
+    }
+
     /// The command that takes the key of a topic away.
     #[must_use]
     pub fn remove_topic(topic: &Topic<'_>) -> Self {
@@ -96,6 +139,18 @@ impl Command {
     #[must_use]
     pub fn set_subtree_key(subtree: &Subtree<'_>, key: &SubtreeKey) -> Self {
         Self::SetTopicKey { topic: *subtree.hash(), key: key.to_topic_key() }
+    }
+
+    /// The command that gives a client the key that a subtree will have next.
+    #[must_use]
+    pub fn set_next_subtree_key(subtree: &Subtree<'_>, key: &SubtreeKey) -> Self {
+        Self::SetNextTopicKey { topic: *subtree.hash(), key: key.to_topic_key() }
+    }
+
+    /// The command that gives a client the key of a subtree and takes all others of it away.
+    #[must_use]
+    pub fn replace_subtree_key(subtree: &Subtree<'_>, key: &SubtreeKey) -> Self {
+        Self::ReplaceTopicKey { topic: *subtree.hash(), key: key.to_topic_key() }
     }
 
     /// The bytes of the command, before it is sealed.
@@ -118,6 +173,13 @@ impl Command {
                 encoded.put(SET_PUB_KEY, &[key.as_bytes(), client.as_bytes()]);
             }
             Self::SetC2Key(key) => encoded.put(SET_C2_KEY, &[key.as_bytes()]),
+            Self::SetNextTopicKey { topic, key } => {
+                encoded.put(SET_NEXT_TOPIC_KEY, &[key.as_bytes(), topic.as_bytes()]);
+            }
+            Self::ReplaceTopicKey { topic, key } => {
+                encoded.put(REPLACE_TOPIC_KEY, &[key.as_bytes(), topic.as_bytes()]);
+            }
+            Self::SetTime(now) => encoded.put(SET_TIME, &[&now.to_wire()]),
         }
         encoded
     }
@@ -126,7 +188,8 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// [`CommandError::UnknownCode`], [`CommandError::WrongLength`], or [`CommandError::Key`] when a key in it is none.
+    /// [`CommandError::UnknownCode`], [`CommandError::WrongLength`], [`CommandError::Key`] when a key in it is none, or
+    /// [`CommandError::NotATime`] when a time in it is none.
     pub fn decode(bytes: &[u8]) -> Result<Self, CommandError> {
         let mut reader = Reader::new(bytes);
         let command = match reader.take_byte()? {
@@ -138,10 +201,15 @@ impl Command {
                 Self::SetSigningKey(SigningKey::from_seed_and_public(seed, public)?)
             }
             SET_ID_KEY => return Err(CommandError::WrongLength),
-            SET_TOPIC_KEY => {
+            code @ (SET_TOPIC_KEY | SET_NEXT_TOPIC_KEY | REPLACE_TOPIC_KEY) => {
                 let (key, topic) = (reader.take_array()?, reader.take_array()?);
                 reader.finish()?;
-                return Ok(Self::SetTopicKey { topic: TopicHash::from_bytes(*topic), key: TopicKey::from_bytes(key)? });
+                let (topic, key) = (TopicHash::from_bytes(*topic), TopicKey::from_bytes(key)?);
+                return Ok(match code {
+                    SET_NEXT_TOPIC_KEY => Self::SetNextTopicKey { topic, key },
+                    REPLACE_TOPIC_KEY => Self::ReplaceTopicKey { topic, key },
+                    _ => Self::SetTopicKey { topic, key },
+                });
             }
             REMOVE_PUB_KEY => Self::RemovePubKey(ClientId::from_bytes(*reader.take_array()?)),
             RESET_PUB_KEYS => Self::ResetPubKeys,
@@ -158,6 +226,11 @@ impl Command {
                 reader.finish()?;
                 return Ok(Self::SetC2Key(C2PublicKey::from_bytes(key)?));
             }
+            SET_TIME => {
+                let now = Timestamp::from_wire(*reader.take_array()?);
+                reader.finish()?;
+                return if now.is_plausible() { Ok(Self::SetTime(now)) } else { Err(CommandError::NotATime) };
+            }
             code => return Err(CommandError::UnknownCode(code)),
         };
         reader.finish()?;
@@ -169,11 +242,32 @@ impl Command {
         matches!(self, Self::RemoveTopic(_) | Self::ResetTopics | Self::RemovePubKey(_) | Self::ResetPubKeys)
     }
 
+    /// The key that it brings for a topic or a subtree, whether for now or for later.
+    pub(crate) fn topic_key(&self) -> Option<(&TopicHash, &TopicKey)> {
+        match self {
+            Self::SetTopicKey { topic, key }
+            | Self::SetNextTopicKey { topic, key }
+            | Self::ReplaceTopicKey { topic, key } => Some((topic, key)),
+            _ => None,
+        }
+    }
+
     /// Whether a client of this mode, with this control topic, takes the command.
     pub(crate) fn check_for(&self, mode: Mode, control: &TopicHash) -> Result<(), CommandError> {
+        if self.topic_key().is_some_and(|(topic, _)| topic == control) {
+            return Err(CommandError::ControlTopic);
+        }
         match (self, mode) {
-            (Self::SetTopicKey { topic, .. }, _) if topic == control => Err(CommandError::ControlTopic),
-            (Self::RemoveTopic(_) | Self::ResetTopics | Self::SetTopicKey { .. }, _)
+            (Self::SetTime(now), _) if !now.is_plausible() => Err(CommandError::NotATime),
+            (
+                Self::RemoveTopic(_)
+                | Self::ResetTopics
+                | Self::SetTopicKey { .. }
+                | Self::SetNextTopicKey { .. }
+                | Self::ReplaceTopicKey { .. }
+                | Self::SetTime(_),
+                _,
+            )
             | (Self::SetClientKey(_), Mode::Symmetric)
             | (
                 Self::SetSigningKey(_)
@@ -252,6 +346,12 @@ pub enum AppliedCommand {
     SetPubKey(ClientId),
     /// The key server has a new public key.
     SetC2Key,
+    /// The topic or subtree has this next key now, or none if it was its current one.
+    SetNextTopicKey(TopicHash),
+    /// The topic or subtree has this key now and no other.
+    ReplaceTopicKey(TopicHash),
+    /// A client without a clock of its own takes this for the present time.
+    SetTime(Timestamp),
 }
 
 impl From<&Command> for AppliedCommand {
@@ -265,6 +365,9 @@ impl From<&Command> for AppliedCommand {
             Command::ResetPubKeys => Self::ResetPubKeys,
             Command::SetPubKey { client, .. } => Self::SetPubKey(*client),
             Command::SetC2Key(_) => Self::SetC2Key,
+            Command::SetNextTopicKey { topic, .. } => Self::SetNextTopicKey(*topic),
+            Command::ReplaceTopicKey { topic, .. } => Self::ReplaceTopicKey(*topic),
+            Command::SetTime(now) => Self::SetTime(*now),
         }
     }
 }
@@ -286,8 +389,11 @@ pub enum CommandError {
     /// The command brings a topic key that is also a key of the client itself, or a client key that is also that of a topic:
     /// every member of the topic could then give the client commands.
     SharedKey,
-    /// The command carries [`Timestamp::LIMIT`](crate::Timestamp::LIMIT) or more: once taken, no other could follow it.
+    /// The command is dated [`Timestamp::LIMIT`] or more, so that no other could follow it, or has the client take that for
+    /// the present time.
     NotATime,
+    /// The command brings the next key of a topic or subtree that the client has no key for.
+    NoCurrentKey,
 }
 
 impl From<WrongLength> for CommandError {
@@ -320,7 +426,10 @@ impl fmt::Display for CommandError {
                 "the command would make the client's own key that of a topic too, and every member of the topic its key server: draw a new key",
             ),
             Self::NotATime => f.write_str(
-                "the command is dated in the year 2242 or later: have the key server count seconds, not milliseconds, and check its clock",
+                "the command has a time in the year 2242 or later: have the key server count seconds, not milliseconds, and check its clock",
+            ),
+            Self::NoCurrentKey => f.write_str(
+                "the command brings the next key of a topic that the client has no key for: have the key server send the current key first",
             ),
         }
     }

@@ -135,9 +135,7 @@ impl Recipient {
         }
         let key = self.command_key();
         command.check_for(self.mode(), &self.control_topic().hash())?;
-        if let Command::SetTopicKey { key: topic_key, .. } = command
-            && bool::from(topic_key.as_bytes().ct_eq(key))
-        {
+        if command.topic_key().is_some_and(|(_, topic_key)| topic_key.as_bytes().ct_eq(key).into()) {
             return Err(CommandError::SharedKey);
         }
         let encoded = command.encode();

@@ -3,17 +3,19 @@
 mod fixed;
 #[cfg(feature = "alloc")]
 mod growable;
+mod topic_entry;
 
 pub use fixed::FixedKeyRing;
 #[cfg(feature = "alloc")]
 pub use growable::GrowableKeyRing;
+pub use topic_entry::Spare;
+pub(crate) use topic_entry::{TopicEntry, is_in_transition};
 
 use crate::{
     keys::{TopicKey, VerifyingKey},
     names::{ClientId, TopicHash},
     replay::ReplayMemory,
     siv::Tag,
-    time::Timestamp,
 };
 use core::fmt;
 
@@ -33,42 +35,6 @@ pub(crate) mod sealed {
     }
 }
 pub(crate) use sealed::Containers;
-
-/// What a client holds for one topic or subtree.
-#[derive(Debug, Clone)]
-pub struct TopicEntry {
-    pub(crate) key: TopicKey,
-    pub(crate) previous: Option<PreviousKey>,
-}
-
-impl TopicEntry {
-    /// The current key, and the previous one.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &TopicKey> {
-        core::iter::once(&self.key).chain(self.previous.as_ref().map(|previous| &previous.key))
-    }
-}
-
-/// The key that a topic had before, which still opens messages for an hour.
-#[derive(Debug, Clone)]
-pub(crate) struct PreviousKey {
-    pub(crate) key: TopicKey,
-    pub(crate) replaced: Timestamp,
-}
-
-/// How long a previous key opens messages, in seconds.
-const TRANSITION_SECONDS: u64 = 3600;
-
-/// Whether a key that was replaced then still opens messages.
-pub(crate) fn is_in_transition(replaced: Timestamp, now: Timestamp) -> bool {
-    now.distance(replaced) <= TRANSITION_SECONDS
-}
-
-impl Wipe for TopicEntry {
-    fn wipe(&mut self) {
-        self.key.wipe();
-        self.previous = None;
-    }
-}
 
 impl Wipe for TopicKey {
     fn wipe(&mut self) {

@@ -111,14 +111,14 @@ mod client;
 pub mod controller;
 
 pub use client::{
-    Client, ClientBuilder, CreateError, LoadError, Message, OpenError, Opened, Refusal, SealError, SetMaxAgeError,
-    TopicFingerprints,
+    Client, ClientBuilder, CreateError, KeyRole, LoadError, Message, OpenError, Opened, Refusal, SealError,
+    SetMaxAgeError, TopicFingerprints,
 };
 pub use command::{AppliedCommand, Command, CommandError, EncodedCommand};
 pub use filter::{Subtree, TopicFilter};
 #[cfg(feature = "alloc")]
 pub use key_ring::GrowableKeyRing;
-pub use key_ring::{FixedKeyRing, Full, KeyRing, MaxAge};
+pub use key_ring::{FixedKeyRing, Full, KeyRing, MaxAge, Spare};
 pub use keys::{
     C2PublicKey, C2SecretKey, ClientKey, KeyError, KeyFingerprint, RootKey, SigningKey, StorageKey, SubtreeKey,
     TopicKey, VerifyingKey,

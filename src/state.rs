@@ -1,191 +1,22 @@
 //! The state of a client (protocol page, sections 5 to 7), and what a command changes in it.
 
 mod encoding;
+mod identity;
 
 pub(crate) use encoding::{decode, encode};
+pub use identity::Identity;
+pub(crate) use identity::{Enrolment, IdentityKeys};
 
 use crate::{
     command::{Command, CommandError},
-    key_ring::{
-        AcceptedTags, AgeRules, Full, KeyRing, MaxAge, NoRoom, PreviousKey, Table, TopicEntry, is_in_transition,
-    },
-    keys::{C2PublicKey, ClientKey, ControlKey, KeyError, SigningKey, TopicKey, VerifyingKey},
-    message::Mode,
+    key_ring::{AcceptedTags, AgeRules, Full, KeyRing, MaxAge, NoRoom, Table, TopicEntry, is_in_transition},
+    keys::{KeyError, TopicKey, VerifyingKey},
     names::{ClientId, TopicHash},
     siv::Tag,
     time::Timestamp,
     topic::Topic,
 };
 use core::{cmp::Reverse, fmt};
-use sha3::{Digest, Sha3_256};
-use subtle::ConstantTimeEq;
-use zeroize::ZeroizeOnDrop;
-
-/// Who a client is: its id and its keys.
-///
-/// ```
-/// # fn main() -> Result<(), Box<dyn core::error::Error>> {
-/// use e4::{ClientId, ClientKey, Identity};
-///
-/// let identity = Identity::symmetric(ClientId::from_name("pump-7")?, ClientKey::generate()?);
-/// # assert_eq!(identity.id(), &ClientId::from_name("pump-7")?);
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug)]
-pub struct Identity {
-    id: ClientId,
-    control: TopicHash,
-    keys: IdentityKeys,
-}
-
-#[derive(Clone, Debug)]
-#[cfg_attr(not(feature = "alloc"), expect(clippy::large_enum_variant, reason = "there is no allocator to box with"))]
-pub(crate) enum IdentityKeys {
-    Symmetric(ClientKey),
-    PublicKey { signing: SigningKey, c2: C2PublicKey, control: ControlKey },
-}
-
-impl Identity {
-    /// A client that shares a symmetric key with its key server.
-    #[must_use]
-    pub fn symmetric(id: ClientId, key: ClientKey) -> Self {
-        Self::new(id, IdentityKeys::Symmetric(key))
-    }
-
-    /// A client that signs its messages, and knows the public key of its key server.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyError::SmallOrder`] when the two keys agree on all zeros.
-    pub fn public_key(id: ClientId, signing: SigningKey, c2: C2PublicKey) -> Result<Self, KeyError> {
-        Ok(Self::new(id, IdentityKeys::public_key(signing, c2)?))
-    }
-
-    fn new(id: ClientId, keys: IdentityKeys) -> Self {
-        Self { id, control: id.control_topic().hash(), keys }
-    }
-
-    /// The client's id.
-    #[must_use]
-    pub fn id(&self) -> &ClientId {
-        &self.id
-    }
-
-    /// Which kind of client this is.
-    #[must_use]
-    pub fn mode(&self) -> Mode {
-        match self.keys {
-            IdentityKeys::Symmetric(_) => Mode::Symmetric,
-            IdentityKeys::PublicKey { .. } => Mode::PublicKey,
-        }
-    }
-
-    /// What tells one enrolment from another.
-    pub(crate) fn enrolment(&self) -> Enrolment {
-        match &self.keys {
-            IdentityKeys::Symmetric(key) => Enrolment::new(key.as_bytes(), None),
-            IdentityKeys::PublicKey { signing, c2, .. } => {
-                Enrolment::new(signing.verifying_key().as_bytes(), Some(c2.as_bytes()))
-            }
-        }
-    }
-
-    /// The hash of the control topic.
-    pub(crate) fn control(&self) -> &TopicHash {
-        &self.control
-    }
-
-    pub(crate) fn keys(&self) -> &IdentityKeys {
-        &self.keys
-    }
-
-    /// What hash maps are seeded with: a number that no sender knows.
-    #[inline(never)]
-    pub(crate) fn hash_seed(&self) -> u64 {
-        let digest: [u8; 32] =
-            Sha3_256::new().chain_update(b"e4 replay memory").chain_update(self.command_key()).finalize().into();
-        let [a, b, c, d, e, f, g, h, ..] = digest;
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
-    }
-
-    /// Whether a topic key is one of the client's own: see [`IdentityKeys::include`].
-    pub(crate) fn shares(&self, key: &TopicKey) -> bool {
-        self.keys.include(key)
-    }
-
-    /// The key that commands come under.
-    pub(crate) fn command_key(&self) -> &[u8; 32] {
-        match &self.keys {
-            IdentityKeys::Symmetric(key) => key.as_bytes(),
-            IdentityKeys::PublicKey { control, .. } => control.as_bytes(),
-        }
-    }
-}
-
-impl IdentityKeys {
-    fn public_key(signing: SigningKey, c2: C2PublicKey) -> Result<Self, KeyError> {
-        let control = ControlKey::of_client(&signing, &c2)?;
-        Ok(Self::PublicKey { signing, c2, control })
-    }
-
-    /// Whether a topic key is one of these, public ones included. Whoever is a member of the topic would know how commands
-    /// are sealed or what the client signs with, or whoever knows a public key would be a member of the topic.
-    fn include(&self, key: &TopicKey) -> bool {
-        let key = key.as_bytes();
-        match self {
-            Self::Symmetric(own) => own.as_bytes().ct_eq(key).into(),
-            Self::PublicKey { signing, c2, control } => {
-                let is_secret = control.as_bytes().ct_eq(key) | signing.as_seed().ct_eq(key);
-                bool::from(is_secret) || c2.as_bytes() == key || signing.verifying_key().as_bytes() == key
-            }
-        }
-    }
-}
-
-// All that is secret in it is wiped by its own type.
-impl ZeroizeOnDrop for Identity {}
-
-/// A mark of the keys that a client was enrolled with. Commands change the keys and not this, so that a program that is
-/// started with other keys than the client was enrolled with can be told so.
-///
-/// Four bytes for each key: they tell a mistake, and help nobody to guess a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Enrolment([u8; Self::LEN]);
-
-impl Enrolment {
-    pub(crate) const LEN: usize = 8;
-    /// Of a state that was saved before there were marks.
-    pub(crate) const UNKNOWN: Self = Self([0; Self::LEN]);
-
-    fn new(client_key: &[u8; 32], c2: Option<&[u8; 32]>) -> Self {
-        let [a, b, c, d] = Self::mark(client_key);
-        let [e, f, g, h] = c2.map_or([0; 4], Self::mark);
-        Self([a, b, c, d, e, f, g, h])
-    }
-
-    /// `SHA3-256("e4 enrolment v1" | key)[0..4]`, the key of a pair being the public one.
-    fn mark(key: &[u8; 32]) -> [u8; 4] {
-        let digest: [u8; 32] = Sha3_256::new().chain_update(b"e4 enrolment v1").chain_update(key).finalize().into();
-        let [a, b, c, d, ..] = digest;
-        [a, b, c, d]
-    }
-
-    pub(crate) fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
-        Self(bytes)
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8; Self::LEN] {
-        &self.0
-    }
-
-    /// Whether the client key is the same, and whether the key server's is.
-    pub(crate) fn compare(&self, other: &Self) -> (bool, bool) {
-        let ([a @ .., _, _, _, _], [b @ .., _, _, _, _]) = (&self.0, &other.0);
-        let ([_, _, _, _, c @ ..], [_, _, _, _, d @ ..]) = (&self.0, &other.0);
-        (a == b, c == d)
-    }
-}
 
 /// The limits that a client holds messages and commands against. Stored with its state.
 ///
@@ -329,9 +160,7 @@ impl<R: KeyRing> State<R> {
         now: Timestamp,
     ) -> Result<Change, CannotChange> {
         command.check_for(self.identity.mode(), self.identity.control())?;
-        if let Command::SetTopicKey { key, .. } = &command
-            && self.identity.shares(key)
-        {
+        if command.topic_key().is_some_and(|(_, key)| self.identity.shares(key)) {
             return Err(CommandError::SharedKey.into());
         }
         let has_room = self.order.newest != Some(sent) || self.order.accepted.has_room();
@@ -349,19 +178,30 @@ impl<R: KeyRing> State<R> {
             Command::ResetTopics => Effect::ClearTopics,
             Command::SetTopicKey { topic, key } => match self.topics.get(&topic) {
                 Some(entry) if entry.key == key => Effect::Nothing,
-                Some(entry) => {
-                    let previous = Some(PreviousKey { key: entry.key.clone(), replaced: now });
-                    Effect::PutTopic(topic, TopicEntry { key, previous })
-                }
-                None if self.topics.has_room_for(&topic) => Effect::PutTopic(topic, TopicEntry { key, previous: None }),
-                None => return Err(CannotChange::Full(Full::Topics)),
+                Some(entry) => Effect::PutTopic(topic, TopicEntry::with_previous(key, entry.key.clone(), now)),
+                None => self.put_first_key(topic, key)?,
             },
+            Command::SetNextTopicKey { topic, key } => match self.topics.get(&topic) {
+                None => return Err(CommandError::NoCurrentKey.into()),
+                Some(entry) if entry.key == key => match entry.next() {
+                    Some(_) => Effect::PutTopic(topic, TopicEntry::new(key)),
+                    None => Effect::Nothing,
+                },
+                Some(entry) if entry.next() == Some(&key) => Effect::Nothing,
+                Some(entry) => Effect::PutTopic(topic, TopicEntry::with_next(entry.key.clone(), key)),
+            },
+            Command::ReplaceTopicKey { topic, key } => match self.topics.get(&topic) {
+                Some(entry) if entry.key == key && entry.spare.is_none() => Effect::Nothing,
+                Some(_) => Effect::PutTopic(topic, TopicEntry::new(key)),
+                None => self.put_first_key(topic, key)?,
+            },
+            Command::SetTime(_) => Effect::Nothing,
             Command::SetClientKey(key) => self.take_keys(IdentityKeys::Symmetric(key))?,
-            Command::SetSigningKey(signing) => match &self.identity.keys {
+            Command::SetSigningKey(signing) => match self.identity.keys() {
                 IdentityKeys::PublicKey { c2, .. } => self.take_keys(IdentityKeys::public_key(signing, *c2)?)?,
                 IdentityKeys::Symmetric(_) => return Err(CommandError::WrongMode.into()),
             },
-            Command::SetC2Key(c2) => match &self.identity.keys {
+            Command::SetC2Key(c2) => match self.identity.keys() {
                 IdentityKeys::PublicKey { signing, .. } => {
                     self.take_keys(IdentityKeys::public_key(signing.clone(), c2)?)?
                 }
@@ -376,6 +216,14 @@ impl<R: KeyRing> State<R> {
             Command::RemovePubKey(client) => Effect::RemovePeer(client),
             Command::ResetPubKeys => Effect::ClearPeers,
         })
+    }
+
+    fn put_first_key(&self, topic: TopicHash, key: TopicKey) -> Result<Effect, CannotChange> {
+        if self.topics.has_room_for(&topic) {
+            Ok(Effect::PutTopic(topic, TopicEntry::new(key)))
+        } else {
+            Err(CannotChange::Full(Full::Topics))
+        }
     }
 
     /// Takes new keys for the client itself, if no topic has them, not even as a previous key: removed members hold that.
@@ -398,7 +246,7 @@ impl<R: KeyRing> State<R> {
             }
             Effect::RemoveTopic(topic) => self.topics.remove(&topic),
             Effect::ClearTopics => self.topics.clear(),
-            Effect::SetIdentityKeys(keys) => self.identity.keys = keys,
+            Effect::SetIdentityKeys(keys) => self.identity.set_keys(keys),
             Effect::PutPeer(client, key) => {
                 let _: Result<(), NoRoom> = self.peers.insert(client, key);
             }
@@ -417,17 +265,22 @@ impl<R: KeyRing> State<R> {
     /// Erases the previous keys that have expired.
     pub(crate) fn erase_expired(&mut self, now: Timestamp) {
         for entry in self.topics.values_mut() {
-            if entry.previous.as_ref().is_some_and(|previous| !is_in_transition(previous.replaced, now)) {
+            if entry.replaced().is_some_and(|replaced| !is_in_transition(replaced, now)) {
                 // Dropped, and so wiped, where it stands.
-                entry.previous = None;
+                entry.spare = None;
             }
         }
     }
 
     /// The earliest and the latest time at which a key that is still kept was replaced.
     pub(crate) fn transitions(&self) -> Option<(Timestamp, Timestamp)> {
-        let replaced = || self.topics.iter().filter_map(|(_, entry)| entry.previous.as_ref()).map(|p| p.replaced);
+        let replaced = || self.topics.iter().filter_map(|(_, entry)| entry.replaced());
         replaced().min().zip(replaced().max())
+    }
+
+    /// Whether any topic has a second key.
+    pub(crate) fn has_spare_keys(&self) -> bool {
+        self.topics.iter().any(|(_, entry)| entry.spare.is_some())
     }
 
     /// How old a message on the topic may be: the rule of the topic itself, or that of the closest filter that matches,

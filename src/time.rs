@@ -134,6 +134,8 @@ pub(crate) struct Timekeeper<C> {
     last_uptime: AtomicUsize,
     /// Whether the uptime began anew since the time was learned.
     lost: AtomicBool,
+    /// Whether the key server told it, since the uptime last began: then the times of other commands teach nothing.
+    told: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -144,7 +146,7 @@ struct Learned {
 
 impl<C: Clock> Timekeeper<C> {
     pub(crate) fn new(clock: C) -> Self {
-        Self { clock, learned: None, last_uptime: AtomicUsize::new(0), lost: AtomicBool::new(false) }
+        Self { clock, learned: None, last_uptime: AtomicUsize::new(0), lost: AtomicBool::new(false), told: false }
     }
 
     /// `None` until a device without a clock has learned the time, and again when its uptime began anew.
@@ -173,15 +175,37 @@ impl<C: Clock> Timekeeper<C> {
         }
     }
 
-    /// Learns from an accepted command that it is at least `time` now. An older command takes nothing back.
-    pub(crate) fn learn(&mut self, time: Timestamp) {
-        if let ClockReading::Uptime(at_uptime) = self.clock.read()
-            && self.now().is_none_or(|now| now < time)
-        {
-            self.learned = Some(Learned { time, at_uptime });
-            *self.lost.get_mut() = false;
-            *self.last_uptime.get_mut() = 0;
+    /// The time of a device without a clock of its own, once it has learned from an accepted command of this time.
+    pub(crate) fn after(&self, sent: Timestamp) -> Timestamp {
+        match self.now() {
+            Some(now) if self.told => now,
+            Some(now) => now.max(sent),
+            None => sent,
         }
+    }
+
+    /// Learns from the time of an accepted command that it is at least that late. An older command takes nothing back. Once
+    /// the key server has told the time, this teaches nothing more: it gives commands their order, and can be ahead.
+    pub(crate) fn learn(&mut self, sent: Timestamp) {
+        if let ClockReading::Uptime(at_uptime) = self.clock.read()
+            && self.now().is_none_or(|now| now < sent && !self.told)
+        {
+            self.begin(sent, at_uptime, false);
+        }
+    }
+
+    /// Is told the time by the key server, which may also be earlier than the time was thought to be.
+    pub(crate) fn set(&mut self, time: Timestamp) {
+        if let ClockReading::Uptime(at_uptime) = self.clock.read() {
+            self.begin(time, at_uptime, true);
+        }
+    }
+
+    fn begin(&mut self, time: Timestamp, at_uptime: u64, told: bool) {
+        self.learned = Some(Learned { time, at_uptime });
+        self.told = told;
+        *self.lost.get_mut() = false;
+        *self.last_uptime.get_mut() = 0;
     }
 }
 
@@ -233,6 +257,27 @@ mod tests {
     }
 
     #[test]
+    fn once_told_the_time_goes_both_ways_and_only_by_being_told() {
+        let mut time = Timekeeper::new(Uptime(Cell::new(100)));
+        time.learn(Timestamp(9_000));
+        time.set(Timestamp(5_000));
+        assert_eq!(time.now(), Some(Timestamp(5_000)));
+        assert_eq!(time.after(Timestamp(9_001)), Timestamp(5_000));
+        time.learn(Timestamp(9_001));
+        time.clock.0.set(107);
+        assert_eq!(time.now(), Some(Timestamp(5_007)));
+        time.set(Timestamp(6_000));
+        time.clock.0.set(108);
+        assert_eq!(time.now(), Some(Timestamp(6_001)));
+        // An uptime that begins anew is a start like any other.
+        time.clock.0.set(3);
+        assert_eq!((time.now(), time.after(Timestamp(9_002))), (None, Timestamp(9_002)));
+        time.learn(Timestamp(9_002));
+        time.learn(Timestamp(9_003));
+        assert_eq!(time.now(), Some(Timestamp(9_003)));
+    }
+
+    #[test]
     fn a_device_with_a_clock_learns_nothing() {
         struct Fixed;
         impl Clock for Fixed {
@@ -242,6 +287,7 @@ mod tests {
         }
         let mut time = Timekeeper::new(Fixed);
         time.learn(Timestamp(1_000));
+        time.set(Timestamp(1_000));
         assert_eq!(time.now(), Some(Timestamp(7)));
     }
 }

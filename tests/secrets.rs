@@ -214,7 +214,7 @@ fn messages_do_not_print_their_payload() {
     let sealed = client.seal(&topic, &secret_bytes()).unwrap();
     let opened = client.open(&topic, &sealed).unwrap();
     let message = "Message { sent: Timestamp(1800000000), age: Some(0), signer: None, \
-                   previous_key: false, repeated: false, .. }";
+                   key: Current, repeated: false, .. }";
     assert_eq!(printed(&opened), format!("Message({message})"));
     let Opened::Message(opened) = opened else { panic!("a message was taken for a command") };
     assert_eq!(opened.payload, secret_bytes());

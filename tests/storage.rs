@@ -75,7 +75,7 @@ fn the_whole_state_comes_back() {
     let before = fs::read(&path).unwrap();
     let describe = |client: &Client| {
         let mut topics: Vec<_> = client.topics().map(|(topic, replaced)| (*topic, replaced)).collect();
-        topics.sort();
+        topics.sort_by_key(|(topic, _)| *topic);
         let ages: Vec<_> = client.max_ages().map(|(filter, age)| (filter.to_owned(), age)).collect();
         let peers: Vec<_> = client.peers().map(|(id, key)| (*id, *key)).collect();
         let keys = (client.verifying_key(), client.c2_key().copied());

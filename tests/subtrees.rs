@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Device, set_topic_key, topic_key};
-use e4::{Command, OpenError, Refusal, RootKey, SealError, Subtree, SubtreeKey, Topic};
+use e4::{Command, KeyRole, OpenError, Refusal, RootKey, SealError, Subtree, SubtreeKey, Topic};
 
 const TOPIC: &str = "plant/7/pump";
 
@@ -42,7 +42,8 @@ fn a_prepared_topic_follows_its_subtree_into_the_next_epoch() {
     let mut next = peer(2);
     next.clock.advance(1);
     assert!(next.open(TOPIC, &sealed).is_ok());
-    assert!(device.open(TOPIC, &peer(1).client.seal(TOPIC, b"4.4 bar").unwrap()).unwrap().previous_key);
+    let opened = device.open(TOPIC, &peer(1).client.seal(TOPIC, b"4.4 bar").unwrap());
+    assert_eq!(opened.unwrap().key, KeyRole::Previous);
 
     device.clock.advance(1);
     device.command(&Command::remove_subtree(&Subtree::new("plant/#").unwrap())).unwrap();

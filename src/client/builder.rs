@@ -7,7 +7,7 @@ use crate::key_ring::GrowableKeyRing;
 use crate::time::SystemClock;
 use crate::{
     filter::{Subtree, TopicFilter},
-    key_ring::{AgeRules, Full, KeyRing, MaxAge, NoRoom, PreviousKey, Table, TopicEntry},
+    key_ring::{AgeRules, Full, KeyRing, MaxAge, NoRoom, Table, TopicEntry},
     keys::{SubtreeKey, TopicKey, VerifyingKey},
     message::Mode,
     names::{ClientId, TopicHash},
@@ -85,7 +85,7 @@ impl<R: KeyRing> ClientBuilder<R> {
     /// [`CreateError::Full`], or [`CreateError::ControlTopic`] for the client's own control topic, or
     /// [`CreateError::SharedKey`].
     pub fn topic_key(self, topic: &TopicHash, key: TopicKey) -> Result<Self, CreateError> {
-        self.put_topic(topic, TopicEntry { key, previous: None })
+        self.put_topic(topic, TopicEntry::new(key))
     }
 
     /// Puts in the key of a subtree.
@@ -109,7 +109,7 @@ impl<R: KeyRing> ClientBuilder<R> {
         previous: TopicKey,
         replaced: Timestamp,
     ) -> Result<Self, CreateError> {
-        self.put_topic(topic, TopicEntry { key, previous: Some(PreviousKey { key: previous, replaced }) })
+        self.put_topic(topic, TopicEntry::with_previous(key, previous, replaced))
     }
 
     fn put_topic(mut self, topic: &TopicHash, entry: TopicEntry) -> Result<Self, CreateError> {

@@ -97,8 +97,9 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
 
         let command = decode(sent, body).map_err(Refusal::Command)?;
         let applied = AppliedCommand::from(&command);
-        // A device without a clock learns from this very command that it is at least `sent`.
-        let changed_at = own_clock.unwrap_or_else(|| self.time.now().map_or(sent, |now| now.max(sent)));
+        let told = if let Command::SetTime(now) = command { Some(now) } else { None };
+        // What a device without a clock learns from this very command.
+        let changed_at = own_clock.or(told).unwrap_or_else(|| self.time.after(sent));
         let change = self.state.plan(command, sent, header.tag, changed_at).map_err(|error| match error {
             CannotChange::Command(error) => OpenError::Refused(Refusal::Command(error)),
             CannotChange::Full(full) => OpenError::Full(full),
@@ -110,7 +111,12 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
 
         self.refresh_transitions();
         self.derived.clear();
-        self.time.learn(sent);
+        // Told an earlier time, the client still remembers what it opened that was dated later: it must not open that again
+        // when its time comes.
+        match told {
+            Some(now) => self.time.set(now),
+            None => self.time.learn(sent),
+        }
         self.notice_time();
         // A device without a clock knows only now how late it is.
         self.erase_in_passing();

@@ -2,7 +2,7 @@ use super::{Client, Place};
 use crate::{
     client::error::{OpenError, Refusal},
     command::AppliedCommand,
-    key_ring::{KeyCache, KeyRing, MaxAge, Table, TopicEntry, is_in_transition},
+    key_ring::{KeyCache, KeyRing, MaxAge, Spare, Table, TopicEntry, is_in_transition},
     keys::{TopicKey, VerifyingKey},
     message::{Header, Mode},
     names::ClientId,
@@ -41,17 +41,28 @@ pub struct Message<P> {
     pub age: Option<u64>,
     /// Who signed it; `None` in symmetric mode.
     pub signer: Option<ClientId>,
-    /// Whether the topic's previous key opened it: the sender has not received the new one yet.
-    pub previous_key: bool,
+    /// Which of the topic's keys opened it.
+    pub key: KeyRole,
     /// Whether an equal message was opened before; only ever so with [`Repeated::Report`].
     pub repeated: bool,
 }
 
 impl<P> Message<P> {
     fn with_payload<Q>(self, payload: Q) -> Message<Q> {
-        let Self { payload: _, sent, age, signer, previous_key, repeated } = self;
-        Message { payload, sent, age, signer, previous_key, repeated }
+        let Self { payload: _, sent, age, signer, key, repeated } = self;
+        Message { payload, sent, age, signer, key, repeated }
     }
+}
+
+/// What a key of a topic or subtree is to the client at the time of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyRole {
+    /// The one that this client seals under.
+    Current,
+    /// The one before: the sender has not received the current one yet.
+    Previous,
+    /// The one that is to follow: the sender has it as its current one already.
+    Next,
 }
 
 /// Prints no payload.
@@ -61,7 +72,7 @@ impl<P> fmt::Debug for Message<P> {
             .field("sent", &self.sent)
             .field("age", &self.age)
             .field("signer", &self.signer)
-            .field("previous_key", &self.previous_key)
+            .field("key", &self.key)
             .field("repeated", &self.repeated)
             .finish_non_exhaustive()
     }
@@ -179,14 +190,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         if let Some(key) = opened.derived {
             self.derived.insert(*topic.hash(), key);
         }
-        Ok(Message {
-            payload: (),
-            sent: header.sent,
-            age,
-            signer: header.signer,
-            previous_key: opened.previous_key,
-            repeated,
-        })
+        Ok(Message { payload: (), sent: header.sent, age, signer: header.signer, key: opened.key, repeated })
     }
 
     /// How many seconds a time is ahead, if that is more than the client allows.
@@ -210,15 +214,15 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         if let Some(key) = self.derived.get(topic.hash()) {
             if self.open_with_key(key, header, buffers).is_ok() {
                 self.check_signature(key, header, buffers)?;
-                return Ok(OpenedBody { previous_key: false, derived: None });
+                return Ok(OpenedBody { key: KeyRole::Current, derived: None });
             }
-            if self.transitions.is_none() {
-                // No topic has a previous key to try.
+            if !self.has_spare_keys {
+                // There is nothing else to try on any topic.
                 return Err(Refusal::NotAuthentic);
             }
             // The current key was tried just now, and is not tried again.
             let (entry, place) = self.find_subtree(topic).ok_or(Refusal::NoTopicKey)?;
-            return self.open_with_previous(entry, place, now, header, buffers);
+            return self.open_with_spare(entry, place, now, header, buffers);
         }
         let (entry, place) = self.find_subtree(topic).ok_or(Refusal::NoTopicKey)?;
         self.open_with_entry(entry, place, now, header, buffers)
@@ -232,13 +236,13 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         header: &Header,
         buffers: &mut Buffers<'_>,
     ) -> Result<OpenedBody, Refusal> {
-        match self.try_key(&entry.key, false, place, header, buffers) {
-            Err(Refusal::NotAuthentic) => self.open_with_previous(entry, place, now, header, buffers),
+        match self.try_key(&entry.key, KeyRole::Current, place, header, buffers) {
+            Err(Refusal::NotAuthentic) => self.open_with_spare(entry, place, now, header, buffers),
             result => result,
         }
     }
 
-    fn open_with_previous(
+    fn open_with_spare(
         &self,
         entry: &TopicEntry,
         place: Place<'_>,
@@ -246,28 +250,29 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         header: &Header,
         buffers: &mut Buffers<'_>,
     ) -> Result<OpenedBody, Refusal> {
-        match (&entry.previous, now) {
-            (Some(previous), Some(now)) if is_in_transition(previous.replaced, now) => {
-                self.try_key(&previous.key, true, place, header, buffers)
-            }
-            _ => Err(Refusal::NotAuthentic),
-        }
+        let spare = entry.spare.as_ref().ok_or(Refusal::NotAuthentic)?;
+        let role = match spare.role {
+            Spare::Next => KeyRole::Next,
+            Spare::Previous { replaced } if now.is_some_and(|now| is_in_transition(replaced, now)) => KeyRole::Previous,
+            Spare::Previous { .. } => return Err(Refusal::NotAuthentic),
+        };
+        self.try_key(&spare.key, role, place, header, buffers)
     }
 
     /// Decrypts and checks under the key that an entry has for the topic. Only the cipher says that it is not authentic.
     fn try_key(
         &self,
         key: &TopicKey,
-        previous_key: bool,
+        role: KeyRole,
         place: Place<'_>,
         header: &Header,
         buffers: &mut Buffers<'_>,
     ) -> Result<OpenedBody, Refusal> {
-        let is_kept = matches!(place, Place::Below(_)) && !previous_key;
+        let is_kept = matches!(place, Place::Below(_)) && role == KeyRole::Current;
         Self::with_key(key, place, |key| {
             self.open_with_key(key, header, buffers).map_err(|NotAuthentic| Refusal::NotAuthentic)?;
             self.check_signature(key, header, buffers)?;
-            Ok(OpenedBody { previous_key, derived: is_kept.then(|| key.clone()) })
+            Ok(OpenedBody { key: role, derived: is_kept.then(|| key.clone()) })
         })
     }
 
@@ -315,7 +320,7 @@ fn is_signed_by(public: &VerifyingKey, message: &[u8]) -> bool {
 }
 
 struct OpenedBody {
-    previous_key: bool,
+    key: KeyRole,
     /// The key of the topic, when it was derived just now.
     derived: Option<TopicKey>,
 }
@@ -374,8 +379,13 @@ mod tests {
                 let _ = client.open(topic, message);
                 siv::open_calls() - before
             };
-            for (n, keys) in [(1_u8, 1), (2, 2)] {
-                let command = Command::set_subtree_key(&subtree, &SubtreeKey::from_bytes(&[0x20 + n; 32]).unwrap());
+            let key = |n: u8| SubtreeKey::from_bytes(&[0x20 + n; 32]).unwrap();
+            for (n, keys) in [(1_u8, 1), (2, 2), (3, 2)] {
+                let command = match n {
+                    1 => Command::set_subtree_key(&subtree, &key(1)),
+                    2 => Command::set_next_subtree_key(&subtree, &key(2)),
+                    _ => Command::set_subtree_key(&subtree, &key(3)),
+                };
                 let sealed = recipient.seal_dated(&command, Timestamp::now()).unwrap();
                 client.open(client.control_topic(), sealed.as_bytes()).unwrap();
                 let good = client.seal(topic, &[n]).unwrap();

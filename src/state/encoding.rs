@@ -5,8 +5,8 @@
 //!        "e4state" | version | CBOR map    | SHA3-256 of all before it (32)
 //! ```
 //!
-//! The frame is the same in all versions. Version 2 has these entries, all of them, in this order; version 1 ends with
-//! entry 6:
+//! The frame is the same in all versions. Version 3 has these entries, all of them, in this order. Version 2 has no next
+//! keys; version 1 ends with entry 6 besides.
 //!
 //! | key | value |
 //! |---|---|
@@ -14,7 +14,7 @@
 //! | 1 | `[client key (32)]` or `[Ed25519 seed (32), C2 public key (32)]` |
 //! | 2 | `[max_age or null, max_ahead, command_max_age or null, report repeated messages]`; ages in s, null is any |
 //! | 3 | `[[filter (text), max_age or null], …]` |
-//! | 4 | `[[topic hash (16), key (32)], [topic hash, key, previous key (32), replaced (Unix s)], …]` |
+//! | 4 | `[[topic hash (16), key (32)], [topic hash, key, next key (32)], [topic hash, key, previous key (32), replaced (Unix s)], …]` |
 //! | 5 | `[[client id (16), Ed25519 public key (32)], …]` |
 //! | 6 | `[newest command (Unix s), [V (16), …]]` or null |
 //! | 7 | the mark of the keys that the client was enrolled with (bytes, 8), or null if that is not known |
@@ -23,7 +23,7 @@
 use super::{Change, Effect, Enrolment, Identity, IdentityKeys, Options, Repeated, State, StateError};
 use crate::{
     filter::TopicFilter,
-    key_ring::{AcceptedTags, AgeRules, Full, KeyRing, MaxAge, NoRoom, PreviousKey, Table, TopicEntry},
+    key_ring::{AcceptedTags, AgeRules, Full, KeyRing, MaxAge, NoRoom, Spare, Table, TopicEntry},
     keys::{C2PublicKey, ClientKey, KeyError, SigningKey, TopicKey, VerifyingKey},
     names::{ClientId, NameError, TopicHash},
     store::{Sink, StoreError},
@@ -33,7 +33,7 @@ use minicbor::{Decoder, Encoder, encode::Write};
 use sha3::{Digest, Sha3_256};
 
 const MAGIC: &[u8; 7] = b"e4state";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Versions that are read and no longer written.
 const OLDEST_VERSION: u8 = 1;
 const CHECKSUM_LEN: usize = 32;
@@ -172,10 +172,18 @@ fn encode_max_age(max_age: MaxAge, e: &mut E<'_, '_>) -> Result<(), EncodeError>
 }
 
 fn encode_topic(topic: &TopicHash, entry: &TopicEntry, e: &mut E<'_, '_>) -> Result<(), EncodeError> {
-    e.array(if entry.previous.is_some() { 4 } else { 2 })?;
-    e.bytes(topic.as_bytes())?.bytes(entry.key.as_bytes())?;
-    if let Some(previous) = &entry.previous {
-        e.bytes(previous.key.as_bytes())?.u64(previous.replaced.as_unix())?;
+    let role = entry.spare.as_ref().map(|spare| spare.role);
+    e.array(match role {
+        None => 2,
+        Some(Spare::Next) => 3,
+        Some(Spare::Previous { .. }) => 4,
+    })?;
+    e.bytes(topic.as_bytes())?;
+    for key in entry.keys() {
+        e.bytes(key.as_bytes())?;
+    }
+    if let Some(Spare::Previous { replaced }) = role {
+        e.u64(replaced.as_unix())?;
     }
     Ok(())
 }
@@ -231,7 +239,7 @@ pub(crate) fn decode<R: KeyRing>(bytes: &[u8]) -> Result<State<R>, StateError> {
 }
 
 fn decode_body<R: KeyRing>(version: u8, d: &mut Decoder<'_>) -> Result<State<R>, Refused> {
-    expect(d.map()? == Some(if version == VERSION { ENTRIES } else { ENTRIES_OF_VERSION_1 }))?;
+    expect(d.map()? == Some(if version == 1 { ENTRIES_OF_VERSION_1 } else { ENTRIES }))?;
 
     expect(d.u8()? == 0)?;
     let id = ClientId::from_bytes(*array(d)?);
@@ -269,14 +277,13 @@ fn decode_body<R: KeyRing>(version: u8, d: &mut Decoder<'_>) -> Result<State<R>,
         let topic = TopicHash::from_bytes(*array(d)?);
         expect(state.topics.get(&topic).is_none() && topic != *state.identity.control())?;
         let key = TopicKey::from_bytes(array(d)?)?;
-        let previous = match fields {
-            Some(2) => None,
-            Some(4) => {
-                Some(PreviousKey { key: TopicKey::from_bytes(array(d)?)?, replaced: Timestamp::from_unix(d.u64()?) })
-            }
+        let entry = match fields {
+            Some(2) => TopicEntry::new(key),
+            Some(3) if version >= 3 => TopicEntry::with_next(key, TopicKey::from_bytes(array(d)?)?),
+            Some(4) => TopicEntry::with_previous(key, TopicKey::from_bytes(array(d)?)?, Timestamp::from_unix(d.u64()?)),
             _ => return Err(INVALID),
         };
-        state.topics.insert(topic, TopicEntry { key, previous }).map_err(|NoRoom| Full::Topics.into())
+        state.topics.insert(topic, entry).map_err(|NoRoom| Full::Topics.into())
     })?;
 
     expect(d.u8()? == 5)?;
@@ -306,7 +313,7 @@ fn decode_body<R: KeyRing>(version: u8, d: &mut Decoder<'_>) -> Result<State<R>,
     }
 
     state.enrolled = Enrolment::UNKNOWN;
-    if version == VERSION {
+    if version > 1 {
         expect(d.u8()? == 7)?;
         if d.datatype()? == minicbor::data::Type::Null {
             d.null()?;

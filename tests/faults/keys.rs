@@ -8,8 +8,8 @@ use crate::{
     refused,
 };
 use e4::{
-    Client, ClientBuilder, ClientKey, Command, CommandError, CreateError, GrowableKeyRing, LoadError, MemoryStore,
-    OpenError, Refusal, RootKey, StateError, Subtree, Timestamp, Topic, TopicKey,
+    Client, ClientBuilder, ClientKey, Command, CommandError, CreateError, GrowableKeyRing, KeyRole, LoadError,
+    MemoryStore, OpenError, Refusal, RootKey, StateError, Subtree, Timestamp, Topic, TopicKey,
 };
 
 fn shared<T>() -> Result<T, OpenError> {
@@ -167,7 +167,7 @@ fn opens_under_previous_key(device: &mut Device, n: u64) -> bool {
     let sender = Device::symmetric("sender").knowing(TOPIC, &topic_key("old"));
     sender.clock.set(device.clock.seconds());
     let sealed = sender.client.seal(TOPIC, &n.to_le_bytes()).unwrap();
-    device.open(TOPIC, &sealed).is_ok_and(|message| message.previous_key)
+    device.open(TOPIC, &sealed).is_ok_and(|message| message.key == KeyRole::Previous)
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn f4_a_clock_that_is_set_back_in_steps_does_not_prolong_the_life_of_a_previous_
             // What was not stored when the client was restarted is five minutes each time at most.
             let is_over = !opens_under_previous_key(&mut device, passed + 2);
             assert!(is_over || (restarts && forward < 300), "{forward}, {back}, {passed}");
-            assert_eq!(device.client.topics().any(|(_, replaced)| replaced.is_some()), !is_over, "erased");
+            assert_eq!(device.client.topics().any(|(_, spare)| spare.is_some()), !is_over, "erased");
         }
     }
 }
@@ -200,7 +200,7 @@ fn f4_a_clock_set_back_to_more_than_an_hour_before_a_change_ends_the_previous_ke
     let mut device = in_transition();
     device.clock.set(NOW - HOUR - 1);
     assert!(!opens_under_previous_key(&mut device, 0));
-    assert!(device.client.topics().all(|(_, replaced)| replaced.is_none()));
+    assert!(device.client.topics().all(|(_, spare)| spare.is_none()));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Commands as section 4 of the protocol page has them, and which keys section 5 refuses in them.
+//! Commands as sections 4 and 8 of the protocol page have them, and which keys section 5 refuses in them.
 
 use crate::{
     cast,
@@ -11,11 +11,20 @@ pub(crate) enum Command {
     ResetTopics,
     SetClientKey(Key),
     SetSigningKey(Key),
-    SetTopicKey { key: Key, topic: Name },
+    TopicKey { what: Set, key: Key, topic: Name },
     RemovePubKey(Name),
     ResetPubKeys,
     SetPubKey { key: Key, client: Name },
     SetC2Key(Key),
+    SetTime(u64),
+}
+
+/// What a key is to be for its topic: the current one beside the one before, the next one, or the only one.
+#[derive(Clone, Copy)]
+pub(crate) enum Set {
+    Current,
+    Next,
+    Only,
 }
 
 /// What a command says; no key in it is bad.
@@ -34,7 +43,18 @@ pub(crate) fn decode(command: &[u8]) -> Result<Command, CommandError> {
                 _ => return Err(CommandError::Key(KeyError::MismatchedPair)),
             }
         }
-        (3, 48) => Command::SetTopicKey { key: not_zero(key_at(0))?, topic: name_at(32) },
+        (3 | 8 | 9, 48) => {
+            let what = match code {
+                3 => Set::Current,
+                8 => Set::Next,
+                _ => Set::Only,
+            };
+            Command::TopicKey { what, key: not_zero(key_at(0))?, topic: name_at(32) }
+        }
+        (10, 8) => match u64::from_le_bytes(body.try_into().unwrap()) {
+            now if now >= 1 << 33 => return Err(CommandError::NotATime),
+            now => Command::SetTime(now),
+        },
         (4, 16) => Command::RemovePubKey(name_at(0)),
         (5, 0) => Command::ResetPubKeys,
         (6, 48) => match cast::bad_publics().iter().find(|(bad, _)| *bad == key_at(0)) {
@@ -45,7 +65,7 @@ pub(crate) fn decode(command: &[u8]) -> Result<Command, CommandError> {
             return Err(CommandError::Key(KeyError::SmallOrder));
         }
         (7, 32) => Command::SetC2Key(key_at(0)),
-        (0..=7, _) => return Err(CommandError::WrongLength),
+        (0..=10, _) => return Err(CommandError::WrongLength),
         (code, _) => return Err(CommandError::UnknownCode(*code)),
     })
 }

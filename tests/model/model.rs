@@ -1,5 +1,6 @@
 //! What a client must do, written from section 5 of the protocol page and to be checked against it by eye.
 
+mod commands;
 mod previous;
 
 use crate::{
@@ -10,8 +11,8 @@ use crate::{
     },
 };
 use e4::{
-    AppliedCommand, ClientId, ClockReading, CommandError, Full, MaxAge, NameError, OpenError, Options, Refusal,
-    Repeated, SealError, SetMaxAgeError, StoreError, Timestamp, TopicHash,
+    AppliedCommand, ClientId, ClockReading, CommandError, Full, KeyRole, MaxAge, NameError, OpenError, Options,
+    Refusal, Repeated, SealError, SetMaxAgeError, StoreError, Timestamp,
 };
 use previous::TRANSITION;
 use std::{cmp::Reverse, collections::BTreeMap};
@@ -42,8 +43,40 @@ pub(crate) enum OwnKeys {
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Entry {
     pub(crate) key: Key,
+    pub(crate) spare: Option<Spare>,
+}
+
+/// The other key that an entry may have.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Spare {
     /// The key before, and when it was replaced.
-    pub(crate) previous: Option<(Key, u64)>,
+    Previous(Key, u64),
+    /// The key that is to follow.
+    Next(Key),
+}
+
+impl Spare {
+    pub(crate) fn key(self) -> Key {
+        match self {
+            Self::Previous(key, _) | Self::Next(key) => key,
+        }
+    }
+
+    fn map_key(self, map: impl FnOnce(Key) -> Key) -> Self {
+        match self {
+            Self::Previous(key, replaced) => Self::Previous(map(key), replaced),
+            Self::Next(key) => Self::Next(map(key)),
+        }
+    }
+}
+
+impl Entry {
+    pub(crate) fn replaced(&self) -> Option<u64> {
+        match self.spare {
+            Some(Spare::Previous(_, replaced)) => Some(replaced),
+            _ => None,
+        }
+    }
 }
 
 /// How much a client has room for.
@@ -71,6 +104,8 @@ pub(crate) struct Model {
     knew_time: bool,
     /// The time learned from a command, and the uptime then. Gone after a restart.
     learned: Option<(u64, u64)>,
+    /// Whether the key server told it: then other commands teach nothing. Gone after a restart.
+    told: bool,
     /// The store still holds keys that were erased; when it was last told to save.
     save_tried: Option<u64>,
     /// By how much previous keys have grown older since the last save.
@@ -95,7 +130,7 @@ pub(crate) struct Moment {
 /// What opening brings, in full.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Outcome {
-    Message { payload: Vec<u8>, sent: u64, age: Option<u64>, signer: Option<Name>, previous_key: bool, repeated: bool },
+    Message { payload: Vec<u8>, sent: u64, age: Option<u64>, signer: Option<Name>, key: KeyRole, repeated: bool },
     Command(AppliedCommand),
 }
 
@@ -103,8 +138,8 @@ impl Model {
     pub(crate) fn new(state: State, room: Room) -> Self {
         let saved = state.clone();
         let (opened, floor, asked, knew_time) = (Vec::new(), None, None, false);
-        let (learned, save_tried, unsaved_age) = (None, None, 0);
-        Self { state, saved, room, opened, floor, asked, knew_time, learned, save_tried, unsaved_age }
+        let (learned, told, save_tried, unsaved_age) = (None, false, None, 0);
+        Self { state, saved, room, opened, floor, asked, knew_time, learned, told, save_tried, unsaved_age }
     }
 
     pub(crate) fn restart(&mut self, at: Moment) {
@@ -155,13 +190,16 @@ impl Model {
         // 3. a key for the topic
         let keys = self.keys_for(topic).ok_or(Refusal::NoTopicKey)?;
 
-        // 4. the cipher, under the current key and then under a previous one that has not expired
+        // 4. the cipher, under the current key and then under the next one or a previous one that has not expired
         let open = |key| siv_open(key, parts.sent, &parts.tag, &parts.ciphertext);
-        let (payload, previous_key) = match (open(&keys.key), keys.previous) {
-            (Some(payload), _) => (payload, false),
-            (None, Some((key, replaced))) if now.is_some_and(|now| now.abs_diff(replaced) <= TRANSITION) => {
-                (open(&key).ok_or(Refusal::NotAuthentic)?, true)
+        let (payload, key) = match (open(&keys.key), keys.spare) {
+            (Some(payload), _) => (payload, KeyRole::Current),
+            (None, Some(Spare::Previous(key, replaced)))
+                if now.is_some_and(|now| now.abs_diff(replaced) <= TRANSITION) =>
+            {
+                (open(&key).ok_or(Refusal::NotAuthentic)?, KeyRole::Previous)
             }
+            (None, Some(Spare::Next(key))) => (open(&key).ok_or(Refusal::NotAuthentic)?, KeyRole::Next),
             (None, _) => return Err(Refusal::NotAuthentic.into()),
         };
 
@@ -181,7 +219,7 @@ impl Model {
         let repeated = if max_age == MaxAge::Any { false } else { self.check_replay(message)? };
 
         let age = now.map(|now| now.saturating_sub(parts.sent));
-        Ok(Outcome::Message { payload, sent: parts.sent, age, signer: parts.signer, previous_key, repeated })
+        Ok(Outcome::Message { payload, sent: parts.sent, age, signer: parts.signer, key, repeated })
     }
 
     /// Whether the message was opened before; an error where that is to be one, or cannot be known.
@@ -257,9 +295,9 @@ impl Model {
             return Some(entry.clone());
         }
         let subtree = |(filter, levels): (String, Vec<&str>)| {
-            let Entry { key, previous } = self.state.topics.get(&short_hash(&filter))?;
-            let previous = previous.map(|(key, replaced)| (derive_topic_key(&key, &levels), replaced));
-            Some(Entry { key: derive_topic_key(key, &levels), previous })
+            let Entry { key, spare } = self.state.topics.get(&short_hash(&filter))?;
+            let derive = |key: Key| derive_topic_key(&key, &levels);
+            Some(Entry { key: derive(*key), spare: spare.map(|spare| spare.map_key(derive)) })
         };
         subtrees_around(topic).into_iter().find_map(subtree)
     }
@@ -303,9 +341,17 @@ impl Model {
         let is_full = of_this_second.len() >= self.room.commands_of_a_second;
         self.state.newest = Some((sent, [of_this_second, vec![tag]].concat()));
         // What a device without a clock knows of the time once it has accepted this.
-        let time_of_change = match at.clock {
-            ClockReading::Time(now) => now.as_unix(),
-            ClockReading::Uptime(_) => self.now(at.clock).map_or(sent, |now| now.max(sent)),
+        let told = match decode(&body) {
+            Ok(Command::SetTime(now)) => Some(now),
+            _ => None,
+        };
+        let time_of_change = match (at.clock, told) {
+            (ClockReading::Time(now), _) => now.as_unix(),
+            (ClockReading::Uptime(_), Some(now)) => now,
+            (ClockReading::Uptime(_), None) => match self.now(at.clock) {
+                Some(now) if self.told => now,
+                now => now.map_or(sent, |now| now.max(sent)),
+            },
         };
         let applied = match self.apply(&body, time_of_change) {
             Err(OpenError::Refused(refusal)) => Err(refusal.into()),
@@ -317,7 +363,10 @@ impl Model {
         }
         match (&applied, at.clock) {
             (Err(_), _) => self.state = before,
-            (Ok(_), ClockReading::Uptime(uptime)) => self.learned = Some((time_of_change, uptime)),
+            (Ok(_), ClockReading::Uptime(uptime)) => {
+                self.learned = Some((time_of_change, uptime));
+                self.told |= told.is_some();
+            }
             (Ok(_), ClockReading::Time(_)) => {}
         }
         if applied.is_ok() {
@@ -326,70 +375,6 @@ impl Model {
             self.erase_in_passing(at);
         }
         applied
-    }
-
-    /// Changes the state as the command says. After an error it may be half changed.
-    fn apply(&mut self, body: &[u8], now: u64) -> Result<AppliedCommand, OpenError> {
-        let refused = |error| OpenError::Refused(Refusal::Command(error));
-        let wrong_mode = || refused(CommandError::WrongMode);
-        let command = decode(body).map_err(refused)?;
-        let state = &mut self.state;
-        match (command, state.keys) {
-            (Command::RemoveTopic(topic), _) => {
-                state.topics.remove(&topic);
-                Ok(AppliedCommand::RemoveTopic(TopicHash::from_bytes(topic)))
-            }
-            (Command::ResetTopics, _) => {
-                state.topics.clear();
-                Ok(AppliedCommand::ResetTopics)
-            }
-            (Command::SetTopicKey { key, topic }, _) => {
-                if topic == short_hash(&control_topic(&cast::CLIENT)) {
-                    return Err(refused(CommandError::ControlTopic));
-                }
-                if own_keys(state.keys).contains(&key) {
-                    return Err(refused(CommandError::SharedKey));
-                }
-                let is_full = state.topics.len() >= self.room.topics;
-                match state.topics.get_mut(&topic) {
-                    Some(entry) if entry.key == key => {}
-                    Some(entry) => *entry = Entry { key, previous: Some((entry.key, now)) },
-                    None if is_full => return Err(OpenError::Full(Full::Topics)),
-                    None => {
-                        state.topics.insert(topic, Entry { key, previous: None });
-                    }
-                }
-                Ok(AppliedCommand::SetTopicKey(TopicHash::from_bytes(topic)))
-            }
-            (Command::SetClientKey(key), OwnKeys::Symmetric(_)) => {
-                state.keys = state.unless_shared(OwnKeys::Symmetric(key)).map_err(refused)?;
-                Ok(AppliedCommand::SetIdKey)
-            }
-            (Command::SetSigningKey(seed), OwnKeys::PublicKey { c2, .. }) => {
-                state.keys = state.unless_shared(OwnKeys::PublicKey { seed, c2 }).map_err(refused)?;
-                Ok(AppliedCommand::SetIdKey)
-            }
-            (Command::RemovePubKey(client), OwnKeys::PublicKey { .. }) => {
-                state.peers.remove(&client);
-                Ok(AppliedCommand::RemovePubKey(ClientId::from_bytes(client)))
-            }
-            (Command::ResetPubKeys, OwnKeys::PublicKey { .. }) => {
-                state.peers.clear();
-                Ok(AppliedCommand::ResetPubKeys)
-            }
-            (Command::SetPubKey { key, client }, OwnKeys::PublicKey { .. }) => {
-                if !state.peers.contains_key(&client) && state.peers.len() >= self.room.peers {
-                    return Err(OpenError::Full(Full::Peers));
-                }
-                state.peers.insert(client, key);
-                Ok(AppliedCommand::SetPubKey(ClientId::from_bytes(client)))
-            }
-            (Command::SetC2Key(c2), OwnKeys::PublicKey { seed, .. }) => {
-                state.keys = state.unless_shared(OwnKeys::PublicKey { seed, c2 }).map_err(refused)?;
-                Ok(AppliedCommand::SetC2Key)
-            }
-            (_, OwnKeys::Symmetric(_) | OwnKeys::PublicKey { .. }) => Err(wrong_mode()),
-        }
     }
 
     /// The key that commands come under.
@@ -446,16 +431,6 @@ fn own_keys(keys: OwnKeys) -> Vec<Key> {
             let control = cast::control_key_of(number, cast::c2_number(&c2).unwrap());
             vec![control, seed, c2, cast::public(number)]
         }
-    }
-}
-
-impl State {
-    /// New keys of the client, if no topic has them.
-    fn unless_shared(&self, keys: OwnKeys) -> Result<OwnKeys, CommandError> {
-        let own = own_keys(keys);
-        let is_own =
-            |entry: &Entry| own.contains(&entry.key) || entry.previous.is_some_and(|(key, _)| own.contains(&key));
-        if self.topics.values().any(is_own) { Err(CommandError::SharedKey) } else { Ok(keys) }
     }
 }
 

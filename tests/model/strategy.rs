@@ -80,6 +80,8 @@ pub(crate) enum Body {
     ResetTopics,
     /// `None` is the all-zero key, here and below.
     SetTopicKey {
+        /// That of one of the three commands that bring a topic key.
+        code: u8,
         place: usize,
         key: Option<usize>,
     },
@@ -96,6 +98,7 @@ pub(crate) enum Body {
         key: Result<usize, usize>,
     },
     SetC2Key(Result<usize, usize>),
+    SetTime(When),
     OneByteShort(Box<Body>),
     OneByteLong(Box<Body>),
     UnknownCode(u8),
@@ -118,7 +121,7 @@ pub(crate) enum CommandKey {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum TopicKeyChoice {
     Current,
-    Previous,
+    Spare,
     /// A key of the cast as it is.
     Exact(usize),
     /// The topic key that follows from a key of the cast for a subtree.
@@ -221,9 +224,11 @@ fn topics() -> impl Strategy<Value = usize> {
 fn bodies(in_public_key_mode: bool) -> impl Strategy<Value = Body> {
     let (of_public_key_mode, of_symmetric_mode) = if in_public_key_mode { (30, 1) } else { (4, 8) };
     let whole = prop_oneof![
-        40 => places_and_keys().prop_map(|(place, key)| Body::SetTopicKey { place, key: Some(key) }),
-        1 => (0..places().len()).prop_map(|place| Body::SetTopicKey { place, key: None }),
+        48 => (codes(), places_and_keys())
+            .prop_map(|(code, (place, key))| Body::SetTopicKey { code, place, key: Some(key) }),
+        1 => (codes(), 0..places().len()).prop_map(|(code, place)| Body::SetTopicKey { code, place, key: None }),
         8 => (0..places().len()).prop_map(|place| Body::RemoveTopic { place }),
+        6 => told_times().prop_map(Body::SetTime),
         2 => Just(Body::ResetTopics),
         of_symmetric_mode => option::weighted(0.8, 0..KEYS).prop_map(Body::SetClientKey),
         of_public_key_mode => public_key_bodies(),
@@ -232,7 +237,7 @@ fn bodies(in_public_key_mode: bool) -> impl Strategy<Value = Body> {
         30 => whole.clone(),
         1 => whole.clone().prop_map(|body| Body::OneByteShort(body.into())),
         1 => whole.prop_map(|body| Body::OneByteLong(body.into())),
-        1 => (8..=255_u8).prop_map(Body::UnknownCode),
+        1 => (11..=255_u8).prop_map(Body::UnknownCode),
         1 => prop_oneof![Just(Body::Empty), Just(Body::LongerThanAnyCommand)],
     ]
 }
@@ -250,6 +255,11 @@ fn public_key_bodies() -> impl Strategy<Value = Body> + Clone {
         2 => (0..C2_SECRETS).prop_map(|c2| Body::SetC2Key(Ok(c2))),
         1 => (0..bad_c2_publics().len()).prop_map(|bad| Body::SetC2Key(Err(bad))),
     ]
+}
+
+/// Of the commands that bring a topic key.
+fn codes() -> impl Strategy<Value = u8> + Clone {
+    prop_oneof![3 => Just(3), 3 => Just(8), 1 => Just(9)]
 }
 
 fn places_and_keys() -> impl Strategy<Value = (usize, usize)> + Clone {
@@ -273,7 +283,7 @@ fn command_keys() -> impl Strategy<Value = CommandKey> {
 fn topic_keys() -> impl Strategy<Value = TopicKeyChoice> {
     prop_oneof![
         10 => Just(TopicKeyChoice::Current),
-        5 => Just(TopicKeyChoice::Previous),
+        5 => Just(TopicKeyChoice::Spare),
         1 => (0..KEYS).prop_map(TopicKeyChoice::Exact),
         2 => (0..SUBTREES.len(), 0..KEYS).prop_map(|(subtree, key)| TopicKeyChoice::Below { subtree, key }),
     ]
@@ -307,6 +317,15 @@ fn command_times() -> impl Strategy<Value = When> {
     ]
 }
 
+/// On both sides of what a client thinks, and at the end of time.
+fn told_times() -> impl Strategy<Value = When> + Clone {
+    prop_oneof![
+        4 => (-3..=3_i64).prop_map(When::Now),
+        3 => edges().prop_map(When::Now),
+        1 => select(vec![0, 1 << 33, (1 << 33) - 1, u64::MAX]).prop_map(When::Unix),
+    ]
+}
+
 fn message_times() -> impl Strategy<Value = When> {
     prop_oneof![
         14 => (-2..=1_i64).prop_map(When::Now),
@@ -321,7 +340,7 @@ fn floors() -> impl Strategy<Value = When> {
 }
 
 /// Seconds on both sides of every limit that can be set.
-fn edges() -> impl Strategy<Value = i64> {
+fn edges() -> impl Strategy<Value = i64> + Clone {
     select(vec![-604_800, -3601, -3600, -601, -600, -599, -6, -5, -4, 4, 5, 6, 59, 60, 61, 3600, 7200])
 }
 

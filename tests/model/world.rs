@@ -2,7 +2,7 @@
 
 use crate::{
     cast,
-    model::{Entry, Model, Moment, Outcome, OwnKeys, Room, STORE_FAILS, State},
+    model::{Entry, Model, Moment, Outcome, OwnKeys, Room, STORE_FAILS, Spare, State},
     strategy::{Action, Body, CommandKey, Damage, OpenBy, Signer, Start, Step, TopicKeyChoice, When},
     wire::{Key, Name, control_topic, derive_topic_key, seal, seal_signed, short_hash},
 };
@@ -63,7 +63,7 @@ impl Store for TestStore {
 struct Visible {
     id: Name,
     mode: Mode,
-    topics: BTreeMap<Name, Option<u64>>,
+    topics: BTreeMap<Name, Option<e4::Spare>>,
     peers: BTreeMap<Name, Key>,
     newest_command: Option<u64>,
     max_ages: BTreeMap<String, MaxAge>,
@@ -77,7 +77,7 @@ impl Visible {
         Self {
             id: *client.id().as_bytes(),
             mode: client.mode(),
-            topics: client.topics().map(|(topic, at)| (*topic.as_bytes(), at.map(Timestamp::as_unix))).collect(),
+            topics: client.topics().map(|(topic, spare)| (*topic.as_bytes(), spare)).collect(),
             peers: client.peers().map(|(id, key)| (*id.as_bytes(), *key.as_bytes())).collect(),
             newest_command: client.newest_command().map(Timestamp::as_unix),
             max_ages: client.max_ages().map(|(filter, age)| (filter.to_owned(), age)).collect(),
@@ -87,14 +87,19 @@ impl Visible {
     }
 
     fn of_state(state: &State) -> Self {
-        let replaced = |entry: &Entry| entry.previous.map(|(_, replaced)| replaced);
+        let spare = |entry: &Entry| {
+            entry.spare.map(|spare| match spare {
+                Spare::Previous(_, replaced) => e4::Spare::Previous { replaced: Timestamp::from_unix(replaced) },
+                Spare::Next(_) => e4::Spare::Next,
+            })
+        };
         Self {
             id: cast::CLIENT,
             mode: match state.keys {
                 OwnKeys::Symmetric(_) => Mode::Symmetric,
                 OwnKeys::PublicKey { .. } => Mode::PublicKey,
             },
-            topics: state.topics.iter().map(|(topic, entry)| (*topic, replaced(entry))).collect(),
+            topics: state.topics.iter().map(|(topic, entry)| (*topic, spare(entry))).collect(),
             peers: state.peers.clone(),
             newest_command: state.newest.as_ref().map(|(newest, _)| *newest),
             max_ages: state.ages.clone(),
@@ -142,7 +147,8 @@ impl<R: KeyRing> World<R> {
         let (topics, filters) = (cast::delivery_topics(), cast::filters());
         match &step.action {
             Action::Command { body, sent, under } => {
-                let wire = seal(&self.command_key(*under), self.resolve(*sent), &body_bytes(body));
+                let body = body_bytes(body, &|when| self.resolve(when));
+                let wire = seal(&self.command_key(*under), self.resolve(*sent), &body);
                 self.deliver(control_topic(&cast::CLIENT), wire, step.open_by)?;
             }
             Action::Commands { count, sent } => {
@@ -310,7 +316,7 @@ impl<R: KeyRing> World<R> {
         let current = held.as_ref().map_or(cast::key(0), |entry| entry.key);
         let chosen = match choice {
             TopicKeyChoice::Current => None,
-            TopicKeyChoice::Previous => held.and_then(|entry| entry.previous).map(|(key, _)| key),
+            TopicKeyChoice::Spare => held.and_then(|entry| entry.spare).map(Spare::key),
             TopicKeyChoice::Exact(n) => Some(cast::key(n)),
             TopicKeyChoice::Below { subtree, key } => {
                 let prefix = cast::SUBTREES[subtree].trim_end_matches('#');
@@ -359,8 +365,9 @@ fn start_of<R: KeyRing>(mode: Mode, start: &Start) -> (State, ClientBuilder<R>) 
     let topic_key = |n| TopicKey::from_bytes(&cast::key(n)).unwrap();
     for topic in &start.topics {
         let hash = short_hash(&cast::places()[topic.place]);
-        let previous = topic.previous.map(|(key, ago)| (cast::key(key), cast::START.saturating_add_signed(-ago)));
-        state.topics.insert(hash, Entry { key: cast::key(topic.key), previous });
+        let replaced = |ago: i64| cast::START.saturating_add_signed(-ago);
+        let spare = topic.previous.map(|(key, ago)| Spare::Previous(cast::key(key), replaced(ago)));
+        state.topics.insert(hash, Entry { key: cast::key(topic.key), spare });
         let hash = TopicHash::from_bytes(hash);
         builder = match topic.previous {
             None => builder.topic_key(&hash, topic_key(topic.key)).unwrap(),
@@ -409,7 +416,7 @@ fn outcome<P: AsRef<[u8]>>(opened: Opened<P>) -> Outcome {
             sent: message.sent.as_unix(),
             age: message.age,
             signer: message.signer.map(|signer| *signer.as_bytes()),
-            previous_key: message.previous_key,
+            key: message.key,
             repeated: message.repeated,
         },
     }
@@ -422,15 +429,16 @@ fn secrets(state: &State) -> Vec<Key> {
         OwnKeys::PublicKey { seed, .. } => seed,
     };
     let topics = || state.topics.values();
-    let previous = topics().filter_map(|entry| entry.previous).map(|(key, _)| key);
-    topics().map(|entry| entry.key).chain(previous).chain([own]).collect()
+    let spare = topics().filter_map(|entry| entry.spare).map(Spare::key);
+    topics().map(|entry| entry.key).chain(spare).chain([own]).collect()
 }
 
 fn payload(n: usize) -> Vec<u8> {
     if n == 0 { Vec::new() } else { [READABLE, &[n as u8].repeat(n * 7)].concat() }
 }
 
-fn body_bytes(body: &Body) -> Vec<u8> {
+/// The bytes of a command, with the times in it as they are at the moment.
+fn body_bytes(body: &Body, resolve: &dyn Fn(When) -> u64) -> Vec<u8> {
     let hash = |place: &usize| short_hash(&cast::places()[*place]).to_vec();
     let key = |n: &Option<usize>| n.map_or([0; 32], cast::key).to_vec();
     match body {
@@ -440,7 +448,7 @@ fn body_bytes(body: &Body) -> Vec<u8> {
         Body::SetSigningKey { seed, public } => {
             [&[2], &seed.map_or([0; 32], cast::seed)[..], &cast::public(*public)].concat()
         }
-        Body::SetTopicKey { place, key: n } => [vec![3], key(n), hash(place)].concat(),
+        Body::SetTopicKey { code, place, key: n } => [vec![*code], key(n), hash(place)].concat(),
         Body::RemovePubKey(n) => [&[4], &cast::peer(*n)[..]].concat(),
         Body::ResetPubKeys => vec![5],
         Body::SetPubKey { peer, key } => {
@@ -450,8 +458,9 @@ fn body_bytes(body: &Body) -> Vec<u8> {
         Body::SetC2Key(key) => {
             [&[7], &key.map_or_else(|bad| cast::bad_c2_publics()[bad], cast::c2_public)[..]].concat()
         }
-        Body::OneByteShort(body) => body_bytes(body).split_last().unwrap().1.to_vec(),
-        Body::OneByteLong(body) => [body_bytes(body), vec![0]].concat(),
+        Body::SetTime(when) => [&[10], &resolve(*when).to_le_bytes()[..]].concat(),
+        Body::OneByteShort(body) => body_bytes(body, resolve).split_last().unwrap().1.to_vec(),
+        Body::OneByteLong(body) => [body_bytes(body, resolve), vec![0]].concat(),
         Body::UnknownCode(code) => [vec![*code], vec![1; 16]].concat(),
         Body::Empty => Vec::new(),
         Body::LongerThanAnyCommand => [vec![3], vec![1; 65]].concat(),

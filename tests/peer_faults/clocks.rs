@@ -5,7 +5,9 @@ use crate::{
     common::{Device, NOW, Party, TestClock, TestStore, seal_raw, set_topic_key, topic_hash, topic_key},
     refused,
 };
-use e4::{AppliedCommand, Command, CommandError, MaxAge, OpenError, Refusal, SealError, Timestamp, TopicFilter};
+use e4::{
+    AppliedCommand, Command, CommandError, KeyRole, MaxAge, OpenError, Refusal, SealError, Timestamp, TopicFilter,
+};
 
 const WEEK: u64 = 7 * 24 * 3600;
 
@@ -178,5 +180,5 @@ fn l11_a_device_whose_uptime_stood_still_keeps_the_whole_hour_of_a_key_transitio
     let late = Device::symmetric("sender").knowing(TOPIC, &topic_key("old"));
     late.clock.set(rotated);
     let message = device.open(TOPIC, &late.client.seal(TOPIC, b"4.2 bar").unwrap()).unwrap();
-    assert!(message.previous_key);
+    assert_eq!(message.key, KeyRole::Previous);
 }

@@ -267,6 +267,9 @@ fn l6_a_command_of_another_length_than_its_own_changes_nothing() {
         Command::ResetPubKeys,
         Command::SetPubKey { client: peer, key: peer_key(1) },
         Command::SetC2Key(c2_key("new").public_key()),
+        Command::SetNextTopicKey { topic: topic_hash(TOPIC), key: topic_key("new") },
+        Command::ReplaceTopicKey { topic: topic_hash(TOPIC), key: topic_key("new") },
+        Command::SetTime(Timestamp::from_unix(NOW)),
     ];
     for command in &commands {
         let encoded = command.encode();
@@ -284,9 +287,8 @@ fn l6_a_command_of_another_length_than_its_own_changes_nothing() {
 
 #[test]
 fn l6_every_command_has_exact_lengths() {
-    let lengths: [(u8, &[usize]); 8] =
-        [(0, &[17]), (1, &[1]), (2, &[33, 65]), (3, &[49]), (4, &[17]), (5, &[1]), (6, &[49]), (7, &[33])];
-    for (code, right) in lengths {
+    let lengths: [&[usize]; 11] = [&[17], &[1], &[33, 65], &[49], &[17], &[1], &[49], &[33], &[49], &[49], &[9]];
+    for (code, right) in (0..).zip(lengths) {
         for len in (1..=100).filter(|len| !right.contains(len)) {
             let mut body = vec![0x5a; len];
             body[0] = code;
@@ -294,7 +296,7 @@ fn l6_every_command_has_exact_lengths() {
         }
     }
     assert_eq!(Command::decode(&[]), Err(CommandError::WrongLength));
-    for code in 8..=255 {
+    for code in 11..=255 {
         assert_eq!(Command::decode(&[code; 17]), Err(CommandError::UnknownCode(code)));
     }
 }
@@ -303,9 +305,11 @@ fn l6_every_command_has_exact_lengths() {
 fn l8_l9_a_topic_key_for_the_control_topic_is_refused() {
     for mut device in [Device::symmetric("pump"), Device::public_key("pump")] {
         let control = device.client.control_topic().hash();
-        let body = [&[0x03][..], topic_key("topic").as_bytes(), control.as_bytes()].concat();
-        let result = device.unchanged_by(|device| device.raw_command(&body));
-        assert_eq!(result, refused(Refusal::Command(CommandError::ControlTopic)));
+        for code in [0x03, 0x08, 0x09] {
+            let body = [&[code][..], topic_key("topic").as_bytes(), control.as_bytes()].concat();
+            let result = device.unchanged_by(|device| device.raw_command(&body));
+            assert_eq!(result, refused(Refusal::Command(CommandError::ControlTopic)));
+        }
         // The device is not blind: it takes the next command.
         device.command(&set_topic_key(TOPIC, &topic_key("topic"))).unwrap();
 

@@ -8,8 +8,8 @@ use crate::{
     holds_part_of, refused,
 };
 use e4::{
-    Client, ClientId, ClientKey, Command, FileStore, LoadError, MaxAge, Mode, OpenError, Options, Refusal, Repeated,
-    StateError, StoreError, TopicFilter, controller::Recipient,
+    Client, ClientId, ClientKey, Command, FileStore, KeyRole, LoadError, MaxAge, Mode, OpenError, Options, Refusal,
+    Repeated, StateError, StoreError, TopicFilter, controller::Recipient,
 };
 use sha3::{Digest, Sha3_256};
 use std::{
@@ -233,13 +233,13 @@ fn g16_a_previous_key_opens_messages_for_an_hour_and_is_then_erased_from_the_fil
     let (folder, path) = state_path();
     let mut device = in_transition(&path);
     device.clock.set(NOW + 3600);
-    assert!(device.open(TOPIC, &message_under("old", NOW + 3600)).unwrap().previous_key);
+    assert_eq!(device.open(TOPIC, &message_under("old", NOW + 3600)).unwrap().key, KeyRole::Previous);
     assert!(any_file_holds(&folder, topic_key("old").as_bytes()));
 
     device.clock.set(NOW + 3601);
     assert_eq!(device.open(TOPIC, &message_under("old", NOW + 3600)), refused(Refusal::NotAuthentic));
     assert!(!any_file_holds(&folder, topic_key("old").as_bytes()));
-    assert!(!device.open(TOPIC, &message_under("new", NOW + 3601)).unwrap().previous_key);
+    assert_eq!(device.open(TOPIC, &message_under("new", NOW + 3601)).unwrap().key, KeyRole::Current);
     // Not only ignored: it does not come back when the clock does.
     device.clock.set(NOW);
     assert_eq!(device.open(TOPIC, &message_under("old", NOW)), refused(Refusal::NotAuthentic));

@@ -4,7 +4,7 @@ use crate::{
     common::{Device, bytes, set_topic_key, topic_hash, topic_key},
     refused,
 };
-use e4::{Command, MaxAge, Refusal, SealError, Subtree, SubtreeKey, Topic, TopicKey};
+use e4::{Command, KeyRole, MaxAge, Refusal, SealError, Subtree, SubtreeKey, Topic, TopicKey};
 use std::{
     sync::{Barrier, RwLock},
     thread,
@@ -192,7 +192,7 @@ impl Arriving {
         match device.open(TOPICS[self.topic], &self.sealed) {
             Ok(message) => {
                 assert_eq!(message.payload, self.payload.as_bytes());
-                assert_eq!(message.previous_key, current != Some(self.key));
+                assert_eq!(message.key == KeyRole::Previous, current != Some(self.key));
             }
             Err(error) => {
                 assert_ne!(current, Some(self.key), "{error}");

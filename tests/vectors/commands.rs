@@ -7,7 +7,7 @@ use crate::{
 };
 use e4::{
     AppliedCommand, C2PublicKey, C2SecretKey, ClientId, ClientKey, Command, CommandError, Identity, Mode, OpenError,
-    Refusal, SigningKey, Timestamp, TopicHash, TopicKey, VerifyingKey,
+    Refusal, SigningKey, Spare, Timestamp, TopicHash, TopicKey, VerifyingKey,
     controller::{Recipient, SealedCommand},
 };
 use sha3::{Digest, Sha3_256};
@@ -280,12 +280,20 @@ struct View {
 impl View {
     fn of(client: &TestClient) -> Self {
         Self {
-            topics: client.topics().map(|(hash, replaced)| (*hash, replaced.map(Timestamp::as_unix))).collect(),
+            topics: client.topics().map(|(hash, spare)| (*hash, spare.and_then(replaced))).collect(),
             peers: client.peers().map(|(id, key)| (*id, *key)).collect(),
             verifying_key: client.verifying_key(),
             c2_key: client.c2_key().copied(),
             newest_command: client.newest_command().map(Timestamp::as_unix),
         }
+    }
+}
+
+/// When the key was replaced that a client holds besides the current one.
+fn replaced(spare: Spare) -> Option<u64> {
+    match spare {
+        Spare::Previous { replaced } => Some(replaced.as_unix()),
+        Spare::Next => None,
     }
 }
 

@@ -20,8 +20,8 @@ mod saved_state;
 
 use e4::{
     AppliedCommand, C2PublicKey, C2SecretKey, Client, ClientBuilder, ClientId, ClientKey, Clock, ClockReading, Command,
-    FixedKeyRing, GrowableKeyRing, Identity, KeyRing, MemoryStore, OpenError, Opened, SigningKey, Subtree, Timestamp,
-    Topic, TopicHash, TopicKey, VerifyingKey, controller::Recipient,
+    FixedKeyRing, GrowableKeyRing, Identity, KeyRing, KeyRole, MemoryStore, OpenError, Opened, SigningKey, Subtree,
+    Timestamp, Topic, TopicHash, TopicKey, VerifyingKey, controller::Recipient,
 };
 use format::{Key, KeyConversion, Short, e4go};
 use sha3::{Digest, Sha3_256};
@@ -185,7 +185,7 @@ impl<P: AsRef<[u8]>> From<Opened<P>> for Received {
                 sent: message.sent.as_unix(),
                 age: message.age,
                 signer: message.signer,
-                previous_key: message.previous_key,
+                previous_key: message.key == KeyRole::Previous,
             },
         }
     }

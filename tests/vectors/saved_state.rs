@@ -7,7 +7,8 @@ use crate::{
 };
 use e4::{
     AppliedCommand, C2PublicKey, Client, ClientBuilder, ClientId, ClientKey, Command, GrowableKeyRing, Identity,
-    MemoryStore, OpenError, Refusal, SigningKey, Timestamp, TopicHash, TopicKey, VerifyingKey, controller::Recipient,
+    MemoryStore, OpenError, Refusal, SigningKey, Spare, Timestamp, TopicHash, TopicKey, VerifyingKey,
+    controller::Recipient,
 };
 use std::collections::BTreeMap;
 
@@ -30,7 +31,7 @@ fn saved_states_of_e4go_are_taken_over() {
         let replaced = |topic| {
             let replaced = state.replaced(topic)?;
             assert!(state.previous_topic_keys.contains_key(topic));
-            (now - replaced <= HOUR).then_some(Timestamp::from_unix(replaced))
+            (now - replaced <= HOUR).then_some(Spare::Previous { replaced: Timestamp::from_unix(replaced) })
         };
         let expected = state.topic_keys.keys().map(|topic| (topic_hash(topic), replaced(topic))).collect();
         assert_eq!(topics, expected, "{}", state.mode);

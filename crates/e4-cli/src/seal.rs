@@ -10,8 +10,8 @@ use crate::{
 use anyhow::{Context, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use e4::{
-    AppliedCommand, Client, ClientId, ClientKey, Identity, MaxAge, MemoryStore, Message, OpenError, Opened, Options,
-    Topic, TopicKey,
+    AppliedCommand, Client, ClientId, ClientKey, Identity, KeyRole, MaxAge, MemoryStore, Message, OpenError, Opened,
+    Options, Topic, TopicKey,
 };
 use serde::Serialize;
 use std::{
@@ -117,7 +117,11 @@ pub(crate) fn open(args: &OpenArgs, output: Output) -> Result<(), Failure> {
         Opened::Message(message) => {
             if args.verbose {
                 let by = message.signer.map(|signer| format!(", signed by {signer}")).unwrap_or_default();
-                let under = if message.previous_key { ", under the previous key" } else { "" };
+                let under = match message.key {
+                    KeyRole::Current => "",
+                    KeyRole::Previous => ", under the previous key",
+                    KeyRole::Next => ", under the next key",
+                };
                 note(format!("sealed at {}{by}{under}", iso_time(message.sent)));
             }
             write_stdout(&terminal::payload(&message.payload, args.raw))
@@ -207,6 +211,7 @@ struct OpenedMessage {
     age: Option<u64>,
     signer: Option<String>,
     previous_key: bool,
+    next_key: bool,
 }
 
 impl OpenedMessage {
@@ -216,7 +221,8 @@ impl OpenedMessage {
             sent: message.sent.as_unix(),
             age: message.age,
             signer: message.signer.map(|signer| signer.to_string()),
-            previous_key: message.previous_key,
+            previous_key: message.key == KeyRole::Previous,
+            next_key: message.key == KeyRole::Next,
         }
     }
 }
@@ -242,6 +248,9 @@ impl Applied {
             AppliedCommand::ResetPubKeys => ("reset-pub-keys", None, None),
             AppliedCommand::SetPubKey(client) => ("set-pub-key", None, Some(client)),
             AppliedCommand::SetC2Key => ("set-c2-key", None, None),
+            AppliedCommand::SetNextTopicKey(topic) => ("set-next-topic-key", Some(topic), None),
+            AppliedCommand::ReplaceTopicKey(topic) => ("replace-topic-key", Some(topic), None),
+            AppliedCommand::SetTime(_) => ("set-time", None, None),
             _ => ("unknown to this version", None, None),
         };
         Self { command, topic: topic.map(ToString::to_string), client: client.map(ToString::to_string) }

@@ -1,7 +1,7 @@
 //! What happens on a connection, as the application sees it.
 
 use crate::{QoS, loss::Loss};
-use e4::{AppliedCommand, ClientId, OpenError, SealError, Timestamp};
+use e4::{AppliedCommand, ClientId, KeyRole, OpenError, SealError, Timestamp};
 use std::fmt;
 
 /// What happened.
@@ -131,8 +131,8 @@ pub struct Seal {
     pub age: Option<u64>,
     /// Who signed it; `None` in symmetric mode.
     pub signer: Option<ClientId>,
-    /// Whether the topic's previous key opened it.
-    pub previous_key: bool,
+    /// Which of the topic's keys opened it.
+    pub key: KeyRole,
     /// Whether an equal message was opened before; only with [`Repeated::Report`](e4::Repeated::Report).
     pub repeated: bool,
 }
@@ -148,8 +148,8 @@ impl Message {
     }
 
     pub(crate) fn opened(topic: String, message: e4::Message<Vec<u8>>, retained: bool, qos: QoS) -> Self {
-        let e4::Message { payload, sent, age, signer, previous_key, repeated, .. } = message;
-        let protection = Protection::Sealed(Seal { sent, age, signer, previous_key, repeated });
+        let e4::Message { payload, sent, age, signer, key, repeated, .. } = message;
+        let protection = Protection::Sealed(Seal { sent, age, signer, key, repeated });
         Self { topic, payload, protection, retained, qos }
     }
 }

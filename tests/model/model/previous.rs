@@ -1,6 +1,6 @@
 //! How previous keys grow old, and what of it is stored.
 
-use super::{Entry, Model, Moment, STORE_FAILS, State};
+use super::{Entry, Model, Moment, STORE_FAILS, Spare, State};
 use e4::StoreError;
 
 /// How long a previous key opens messages, in seconds.
@@ -17,7 +17,9 @@ impl Model {
         self.age_previous_keys(now);
         if self.has_expired_keys(now) {
             for entry in self.state.topics.values_mut() {
-                entry.previous = entry.previous.filter(|(_, replaced)| now.abs_diff(*replaced) <= TRANSITION);
+                if entry.replaced().is_some_and(|replaced| now.abs_diff(replaced) > TRANSITION) {
+                    entry.spare = None;
+                }
             }
             self.forget_time_without_previous_keys();
             self.save_tried = Some(now);
@@ -32,8 +34,11 @@ impl Model {
 
     /// Previous keys grow older as the clock goes on, and not younger when it is set back.
     fn age_previous_keys(&mut self, now: u64) {
-        let previous = self.state.topics.values_mut().filter_map(|entry| entry.previous.as_mut());
-        let mut previous: Vec<_> = previous.map(|(_, replaced)| replaced).collect();
+        let replaced = self.state.topics.values_mut().filter_map(|entry| match &mut entry.spare {
+            Some(Spare::Previous(_, replaced)) => Some(replaced),
+            _ => None,
+        });
+        let mut previous: Vec<_> = replaced.collect();
         let Some(last) = previous.iter().map(|replaced| **replaced).max() else {
             return;
         };
@@ -51,9 +56,8 @@ impl Model {
         self.age_previous_keys(now);
         let aged = core::mem::replace(&mut self.state, after);
         for (topic, entry) in &mut self.state.topics {
-            if let Some(old) = before.topics.get(topic).filter(|old| old.previous == entry.previous) {
-                assert_eq!(old.previous.is_some(), aged.topics[topic].previous.is_some());
-                entry.previous = aged.topics[topic].previous;
+            if before.topics.get(topic).is_some_and(|old| old.spare == entry.spare) {
+                entry.spare = aged.topics[topic].spare;
             }
         }
         self.state.latest = aged.latest;
@@ -61,7 +65,7 @@ impl Model {
     }
 
     pub(super) fn forget_time_without_previous_keys(&mut self) {
-        if self.state.topics.values().all(|entry| entry.previous.is_none()) {
+        if self.state.topics.values().all(|entry| entry.replaced().is_none()) {
             self.state.latest = None;
             self.unsaved_age = 0;
         }
@@ -81,8 +85,7 @@ impl Model {
     }
 
     fn has_expired_keys(&self, now: u64) -> bool {
-        let previous = |entry: &Entry| entry.previous;
-        self.state.topics.values().filter_map(previous).any(|(_, replaced)| now.abs_diff(replaced) > TRANSITION)
+        self.state.topics.values().filter_map(Entry::replaced).any(|replaced| now.abs_diff(replaced) > TRANSITION)
     }
 
     pub(super) fn save(&mut self, at: Moment) -> Result<(), StoreError> {

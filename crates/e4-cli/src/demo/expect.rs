@@ -1,7 +1,7 @@
 //! What is expected of what arrives, and whether it was so.
 
 use super::broker::PATIENCE;
-use e4::{AppliedCommand, OpenError, Refusal};
+use e4::{AppliedCommand, KeyRole, OpenError, Refusal};
 use e4_mqtt::{Event, Message, Protection};
 use std::fmt;
 
@@ -43,7 +43,7 @@ impl Expected {
 }
 
 fn reads(message: &Message, payload: &str) -> bool {
-    let under_newest_key = matches!(message.protection, Protection::Sealed(seal) if !seal.previous_key);
+    let under_newest_key = matches!(message.protection, Protection::Sealed(seal) if seal.key == KeyRole::Current);
     message.payload == payload.as_bytes() && under_newest_key
 }
 
@@ -127,8 +127,11 @@ impl Received {
             Some(Event::Message(message)) => {
                 let retained = if message.retained { "the retained " } else { "" };
                 let key = match message.seal() {
-                    Some(seal) if seal.previous_key => " under the previous key",
-                    Some(_) => "",
+                    Some(seal) => match seal.key {
+                        KeyRole::Current => "",
+                        KeyRole::Previous => " under the previous key",
+                        KeyRole::Next => " under the next key",
+                    },
                     None => " in the clear",
                 };
                 format!("reads {retained}{:?}{key}", String::from_utf8_lossy(&message.payload))

@@ -65,6 +65,8 @@ struct Topic {
     name: Option<String>,
     fingerprint: String,
     previous: Option<Previous>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -151,6 +153,7 @@ impl Shown {
                 let replaced = iso_time(e4::Timestamp::from_unix(previous.replaced));
                 lines.push(format!("    previous key {}, replaced {replaced}", previous.fingerprint));
             }
+            lines.extend(topic.next.iter().map(|next| format!("    next key {next}")));
         }
         for Without { name, key_of_subtree } in &self.without_own_key {
             let why = if *key_of_subtree { "opens with the key of a subtree around it" } else { "no key" };
@@ -173,6 +176,7 @@ impl Topic {
                 fingerprint: fingerprint.to_string(),
                 replaced: replaced.as_unix(),
             }),
+            next: entry.next.map(|fingerprint| fingerprint.to_string()),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 use anyhow::{Context, ensure};
 use e4::{
-    Client, ClientBuilder, ClientId, Clock, ClockReading, FileStore, GrowableKeyRing, LoadError, Mode, Snapshot,
+    Client, ClientBuilder, ClientId, Clock, ClockReading, FileStore, GrowableKeyRing, LoadError, Mode, Snapshot, Spare,
     StorageKey, Store, StoreError, Timestamp,
 };
 use serde::Serialize;
@@ -187,7 +187,7 @@ impl Created {
             control_topic: client.control_topic().to_string(),
             public_key: client.verifying_key().map(|key| hex::encode(key.as_bytes())),
             topics: client.topics().count(),
-            previous_keys: client.topics().filter(|(_, replaced)| replaced.is_some()).count(),
+            previous_keys: client.topics().filter(|(_, spare)| matches!(spare, Some(Spare::Previous { .. }))).count(),
             peers: client.peers().count(),
         }
     }

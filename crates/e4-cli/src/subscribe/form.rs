@@ -5,6 +5,7 @@ use crate::{
     terminal::{self, printable},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use e4::KeyRole;
 use e4_mqtt::{Message, QoS};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -48,8 +49,10 @@ fn text_line(message: &Message) -> String {
             if let Some(signer) = seal.signer {
                 about += &format!(", signed by {signer}");
             }
-            if seal.previous_key {
-                about += ", under the previous key";
+            match seal.key {
+                KeyRole::Current => {}
+                KeyRole::Previous => about += ", under the previous key",
+                KeyRole::Next => about += ", under the next key",
             }
             if seal.repeated {
                 about += ", repeated";
@@ -73,6 +76,7 @@ struct Shown<'a> {
     age: Option<u64>,
     signer: Option<String>,
     previous_key: bool,
+    next_key: bool,
     /// Whether an equal message was taken before.
     repeated: bool,
     /// Whether it came unsealed, on a topic where that is allowed.
@@ -95,7 +99,8 @@ impl<'a> Shown<'a> {
             sent: seal.map(|seal| iso_time(seal.sent)),
             age: seal.and_then(|seal| seal.age),
             signer: seal.and_then(|seal| seal.signer).map(|signer| signer.to_string()),
-            previous_key: seal.is_some_and(|seal| seal.previous_key),
+            previous_key: seal.is_some_and(|seal| seal.key == KeyRole::Previous),
+            next_key: seal.is_some_and(|seal| seal.key == KeyRole::Next),
             repeated: seal.is_some_and(|seal| seal.repeated),
             clear: seal.is_none(),
             retained: message.retained,

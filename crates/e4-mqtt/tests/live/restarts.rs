@@ -32,7 +32,7 @@ async fn a_rotation_waits_in_the_broker_for_a_device_that_is_offline(setup: Setu
     assert_eq!(receiver.events.keys_changed().await, AppliedCommand::SetTopicKey(*topic.hash()));
     let message = receiver.events.message().await;
     assert_eq!(message.payload, b"under the new key");
-    assert!(!message.seal().unwrap().previous_key);
+    assert_eq!(message.seal().unwrap().key, e4::KeyRole::Current);
     sender.publish(&topic, b"and after", QoS::AtLeastOnce).await;
     assert_eq!(receiver.events.message().await.payload, b"and after");
 }
