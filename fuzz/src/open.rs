@@ -29,8 +29,8 @@ use crate::{
     world::{self, CLIENT_KEY, TestClock},
 };
 use e4::{
-    Client, ClientBuilder, ClientId, Command, CommandError, GrowableKeyRing, MaxAge, MemoryStore, Mode, OpenError,
-    Options, Refusal, Repeated, SigningKey, Timestamp, Topic, VerifyingKey,
+    Client, ClientBuilder, ClientId, Command, CommandError, GrowableKeyRing, KeyRole, MaxAge, MemoryStore, Mode,
+    OpenError, Options, Refusal, Repeated, SigningKey, Timestamp, Topic, VerifyingKey,
 };
 use std::sync::LazyLock;
 
@@ -184,7 +184,10 @@ impl Case {
         let is_in_transition = |now| reference::is_in_transition(self.replaced, now);
         let keys = match self.place {
             Place::Exact => Some((self.key, None)),
-            Place::Turned => Some((self.key, self.now().is_some_and(is_in_transition).then_some(self.previous))),
+            Place::Turned => {
+                let previous = (self.previous, KeyRole::Previous);
+                Some((self.key, self.now().is_some_and(is_in_transition).then_some(previous)))
+            }
             Place::Below => Some((below(&self.key), None)),
             Place::Unknown | Place::Control => None,
         };

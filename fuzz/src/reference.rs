@@ -7,7 +7,7 @@ use aws_lc_rs::{
     iv::FixedLength,
     signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey},
 };
-use e4::{ClientId, MaxAge, Refusal};
+use e4::{ClientId, KeyRole, MaxAge, Refusal};
 use std::collections::BTreeMap;
 
 pub type Key = [u8; 32];
@@ -181,8 +181,8 @@ pub struct Receiver<'a> {
     pub now: Option<u64>,
     pub max_age: MaxAge,
     pub max_ahead: u64,
-    /// The current key, and the previous one while it is in transition.
-    pub keys: Option<(Key, Option<Key>)>,
+    /// The current key, and the other one that opens: the next one, or the previous one while it is in transition.
+    pub keys: Option<(Key, Option<(Key, KeyRole)>)>,
     pub peers: &'a BTreeMap<Id, Key>,
 }
 
@@ -193,7 +193,7 @@ pub struct Message {
     pub sent: u64,
     pub age: Option<u64>,
     pub signer: Option<Id>,
-    pub previous_key: bool,
+    pub key: KeyRole,
 }
 
 impl Receiver<'_> {
@@ -201,10 +201,10 @@ impl Receiver<'_> {
     pub fn open(&self, message: &[u8]) -> Result<Message, Refusal> {
         let parts = Parts::split(self.mode, message).ok_or(Refusal::TooShort)?;
         let age = self.now.map(|now| check_time(now, parts.sent, self.max_age, self.max_ahead)).transpose()?;
-        let (current, previous) = self.keys.ok_or(Refusal::NoTopicKey)?;
-        let with_current = parts.open(&current).map(|payload| (payload, false));
-        let with_previous = || Some((parts.open(&previous?)?, true));
-        let (payload, previous_key) = with_current.or_else(with_previous).ok_or(Refusal::NotAuthentic)?;
+        let (current, spare) = self.keys.ok_or(Refusal::NoTopicKey)?;
+        let with_current = parts.open(&current).map(|payload| (payload, KeyRole::Current));
+        let with_spare = || spare.and_then(|(key, role)| Some((parts.open(&key)?, role)));
+        let (payload, key) = with_current.or_else(with_spare).ok_or(Refusal::NotAuthentic)?;
         if let Some((signer, signed, signature)) = parts.signed {
             let id = ClientId::from_bytes(signer);
             let key = self.peers.get(&signer).ok_or(Refusal::UnknownSigner(id))?;
@@ -214,7 +214,7 @@ impl Receiver<'_> {
             }
         }
         let signer = parts.signed.map(|(signer, ..)| signer);
-        Ok(Message { payload, sent: parts.sent, age, signer, previous_key })
+        Ok(Message { payload, sent: parts.sent, age, signer, key })
     }
 }
 
@@ -226,7 +226,7 @@ impl<P: AsRef<[u8]>> From<&e4::Message<P>> for Message {
             sent: message.sent.as_unix(),
             age: message.age,
             signer: message.signer.map(|id| *id.as_bytes()),
-            previous_key: message.previous_key,
+            key: message.key,
         }
     }
 }

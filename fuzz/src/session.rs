@@ -47,6 +47,8 @@ struct Session<R: KeyRing> {
     saved: (Option<Vec<u8>>, Model),
     /// The second up to which the application refuses messages.
     floor: Option<u64>,
+    /// Whether the client takes the time from SetTime only.
+    told: bool,
     /// Everything that was ever sealed, with its topic, to be delivered again.
     sealed: Vec<(String, Vec<u8>)>,
     accepted_commands: BTreeSet<Vec<u8>>,
@@ -70,6 +72,7 @@ impl<R: KeyRing> Session<R> {
             store,
             model,
             floor: None,
+            told: false,
             sealed: Vec::new(),
             accepted_commands: BTreeSet::new(),
             accepted_messages: BTreeSet::new(),
@@ -97,10 +100,10 @@ impl<R: KeyRing> Session<R> {
     /// The client knows what the model knows, and has stored it.
     fn compare(&mut self) {
         let (client, model) = (&self.client, &self.model);
-        let replaced = |topic: &model::TopicKeys| topic.previous.map(|(_, replaced)| replaced);
-        let mut topics: Vec<_> = client.topics().map(|(id, at)| (*id.as_bytes(), at.map(|at| at.as_unix()))).collect();
-        topics.sort_unstable();
-        assert!(topics.into_iter().eq(model.topics.iter().map(|(id, topic)| (*id, replaced(topic)))));
+        let mut topics: Vec<_> = client.topics().map(|(id, spare)| (*id.as_bytes(), spare)).collect();
+        topics.sort_unstable_by_key(|(id, _)| *id);
+        let expected = model.topics.iter().map(|(id, topic)| (*id, topic.spare.map(|(_, role)| role)));
+        assert!(topics.into_iter().eq(expected));
         let mut peers: Vec<_> = client.peers().map(|(id, key)| (*id.as_bytes(), *key.as_bytes())).collect();
         peers.sort_unstable();
         assert!(peers.into_iter().eq(model.peers.iter().map(|(id, key)| (*id, *key))));
@@ -136,6 +139,7 @@ impl<R: KeyRing> Session<R> {
         let now = self.now();
         self.model.erase_expired(now);
         self.floor = None;
+        self.told = false;
         self.accepted_messages.clear();
     }
 
@@ -157,9 +161,17 @@ impl<R: KeyRing> Session<R> {
             (Ok(Outcome::Command(applied)), Ok(body)) => {
                 assert!(!self.store.fails() && self.store.saved() != saved_before);
                 let sent = Parts::split(Mode::Symmetric, message).unwrap().sent;
-                let changed_at = if has_clock { now } else { now.max(Some(sent)) };
-                self.model.age_previous(changed_at.unwrap());
-                self.model.apply(message, &body, changed_at.unwrap());
+                let set_time = if let AppliedCommand::SetTime(time) = applied { Some(time.as_unix()) } else { None };
+                let changed_at = match (now, set_time) {
+                    (Some(now), _) if has_clock => now,
+                    (_, Some(time)) => time,
+                    (Some(now), None) if self.told => now,
+                    (now, None) => now.map_or(sent, |now| now.max(sent)),
+                };
+                self.told = self.told && now.is_some() || set_time.is_some();
+                self.model.age_previous(changed_at);
+                self.model.apply(message, &body, changed_at);
+                assert_eq!(self.now(), Some(changed_at));
                 self.model.erase_expired(self.now());
                 if now.is_none() {
                     self.forget_the_future();
@@ -206,6 +218,9 @@ impl<R: KeyRing> Session<R> {
             AppliedCommand::ResetPubKeys => 0x05,
             AppliedCommand::SetPubKey(_) => 0x06,
             AppliedCommand::SetC2Key => 0x07,
+            AppliedCommand::SetNextTopicKey(_) => 0x08,
+            AppliedCommand::ReplaceTopicKey(_) => 0x09,
+            AppliedCommand::SetTime(_) => 0x0a,
             other => panic!("{other:?}"),
         };
         assert_eq!(code, body[0]);

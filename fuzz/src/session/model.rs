@@ -5,7 +5,9 @@ use crate::{
     reference::{self, Id, Key, Parts},
     world::{self, C2_SECRET, CLIENT_KEY, SEED},
 };
-use e4::{Command, CommandError, FixedKeyRing, Full, MaxAge, Mode, OpenError, Options, Refusal, Timestamp};
+use e4::{
+    Command, CommandError, FixedKeyRing, Full, KeyRole, MaxAge, Mode, OpenError, Options, Refusal, Spare, Timestamp,
+};
 use std::{cmp::Reverse, collections::BTreeMap};
 
 pub type SmallKeyRing = FixedKeyRing<3, 1, 4>;
@@ -67,7 +69,25 @@ pub struct Model {
 #[derive(Clone)]
 pub struct TopicKeys {
     pub current: Key,
-    pub previous: Option<(Key, u64)>,
+    pub spare: Option<(Key, Spare)>,
+}
+
+impl TopicKeys {
+    /// When the current key took the place of one that is still kept.
+    fn replaced(&self) -> Option<u64> {
+        match self.spare {
+            Some((_, Spare::Previous { replaced })) => Some(replaced.as_unix()),
+            _ => None,
+        }
+    }
+
+    fn next(&self) -> Option<Key> {
+        self.spare.filter(|(_, role)| *role == Spare::Next).map(|(key, _)| key)
+    }
+}
+
+fn previous(key: Key, replaced: u64) -> Option<(Key, Spare)> {
+    Some((key, Spare::Previous { replaced: Timestamp::from_unix(replaced) }))
 }
 
 impl Model {
@@ -105,28 +125,29 @@ impl Model {
         };
         self.age_previous(now);
         for topic in self.topics.values_mut() {
-            topic.previous = topic.previous.filter(|(_, replaced)| reference::is_in_transition(*replaced, now));
+            if topic.replaced().is_some_and(|replaced| !reference::is_in_transition(replaced, now)) {
+                topic.spare = None;
+            }
         }
         self.forget_time_without_previous();
     }
 
     /// A clock that is set back makes no previous key younger.
     pub fn age_previous(&mut self, now: u64) {
-        let Some(last) = self.topics.values().filter_map(|topic| topic.previous).map(|(_, replaced)| replaced).max()
-        else {
+        let Some(last) = self.topics.values().filter_map(TopicKeys::replaced).max() else {
             return;
         };
         let back = self.latest.unwrap_or(last).saturating_sub(now);
-        for (_, replaced) in self.topics.values_mut().filter_map(|topic| topic.previous.as_mut()) {
-            if reference::is_in_transition(*replaced, now) {
-                *replaced = replaced.saturating_sub(back);
+        for topic in self.topics.values_mut() {
+            if let Some(replaced) = topic.replaced().filter(|replaced| reference::is_in_transition(*replaced, now)) {
+                topic.spare = topic.spare.and_then(|(key, _)| previous(key, replaced.saturating_sub(back)));
             }
         }
         self.latest = Some(now);
     }
 
     fn forget_time_without_previous(&mut self) {
-        if self.topics.values().all(|topic| topic.previous.is_none()) {
+        if self.topics.values().all(|topic| topic.replaced().is_none()) {
             self.latest = None;
         }
     }
@@ -154,14 +175,18 @@ impl Model {
     }
 
     /// The keys of a topic: its own, or derived from the closest subtree's; the previous one when it is in transition.
-    pub fn keys_of(&self, topic: &str, now: Option<u64>) -> Option<(Key, Option<Key>)> {
+    pub fn keys_of(&self, topic: &str, now: Option<u64>) -> Option<(Key, Option<(Key, KeyRole)>)> {
         let (entry, below) = self.entry_of(topic)?;
         let of_topic = |key: Key| match below {
             None => key,
             Some(ref levels) => reference::topic_key_at(&reference::key_below(&key, levels.as_deref())),
         };
-        let previous = entry.previous.filter(|(_, at)| now.is_some_and(|now| reference::is_in_transition(*at, now)));
-        Some((of_topic(entry.current), previous.map(|(key, _)| of_topic(key))))
+        let opens = |at| now.is_some_and(|now| reference::is_in_transition(at, now));
+        let spare = entry.spare.and_then(|(key, role)| match role {
+            Spare::Next => Some((of_topic(key), KeyRole::Next)),
+            Spare::Previous { replaced } => opens(replaced.as_unix()).then(|| (of_topic(key), KeyRole::Previous)),
+        });
+        Some((of_topic(entry.current), spare))
     }
 
     /// The entry that serves a topic; of a subtree, with the levels of the topic below it.
@@ -206,7 +231,7 @@ impl Model {
             return Err(OpenError::Full(Full::Commands));
         }
         match command {
-            Command::SetTopicKey { topic, .. }
+            Command::SetTopicKey { topic, .. } | Command::ReplaceTopicKey { topic, .. }
                 if !self.topics.contains_key(topic.as_bytes()) && self.topics.len() == self.capacity.topics =>
             {
                 Err(OpenError::Full(Full::Topics))
@@ -224,13 +249,13 @@ impl Model {
         let fits = match (body[0], self.mode) {
             (0x02, Mode::Symmetric) => body.len() == 33,
             (0x02, Mode::PublicKey) => body.len() == 65,
-            (0x04.., Mode::Symmetric) => false,
+            (0x04..=0x07, Mode::Symmetric) => false,
             _ => true,
         };
         let control = reference::short_hash(world::client_id().control_topic().as_str());
         match body[0] {
             _ if !fits => Err(CommandError::WrongMode),
-            0x03 if body[33..] == control => Err(CommandError::ControlTopic),
+            0x03 | 0x08 | 0x09 if body[33..] == control => Err(CommandError::ControlTopic),
             _ => Ok(()),
         }
     }
@@ -242,16 +267,19 @@ impl Model {
         match body[0] {
             0x02 if self.mode == Mode::Symmetric => changed.command_key = key(1),
             0x02 => changed.seed = key(1),
-            0x03 => {
-                let shared = self.own_keys().contains(&key(1));
-                return if shared { Err(CommandError::SharedKey) } else { Ok(()) };
+            0x03 | 0x08 | 0x09 => {
+                return match self.topics.get(&body[33..]) {
+                    _ if self.own_keys().contains(&key(1)) => Err(CommandError::SharedKey),
+                    None if body[0] == 0x08 => Err(CommandError::NoCurrentKey),
+                    _ => Ok(()),
+                };
             }
             0x07 => changed.c2 = key(1),
             _ => return Ok(()),
         }
         changed.agree();
         let own = changed.own_keys();
-        let held = self.topics.values().flat_map(|keys| [Some(keys.current), keys.previous.map(|(key, _)| key)]);
+        let held = self.topics.values().flat_map(|keys| [Some(keys.current), keys.spare.map(|(key, _)| key)]);
         if held.flatten().any(|key| own.contains(&key)) { Err(CommandError::SharedKey) } else { Ok(()) }
     }
 
@@ -273,7 +301,8 @@ impl Model {
             0x01 => self.topics.clear(),
             0x02 if self.mode == Mode::Symmetric => self.command_key = key(1),
             0x02 => self.seed = key(1),
-            0x03 => self.set_topic_key(id(33), key(1), changed_at),
+            0x03 | 0x08 | 0x09 => self.set_topic_key(body[0], id(33), key(1), changed_at),
+            0x0a => {}
             0x04 => {
                 self.peers.remove(&id(1));
             }
@@ -294,13 +323,15 @@ impl Model {
         self.same_second.push(parts.v);
     }
 
-    fn set_topic_key(&mut self, topic: Id, key: Key, changed_at: u64) {
-        let old = self.topics.get(&topic);
-        let previous = match old {
-            Some(old) if old.current == key => old.previous,
-            Some(old) => Some((old.current, changed_at)),
-            None => None,
+    fn set_topic_key(&mut self, code: u8, topic: Id, key: Key, changed_at: u64) {
+        let (current, spare) = match (code, self.topics.get(&topic)) {
+            (0x03, Some(old)) if old.current == key => (key, old.spare),
+            (0x03, Some(old)) => (key, previous(old.current, changed_at)),
+            // A previous key stays where there is no next one to take away.
+            (0x08, Some(old)) if old.current == key => (key, old.spare.filter(|_| old.next().is_none())),
+            (0x08, Some(old)) => (old.current, Some((key, Spare::Next))),
+            _ => (key, None),
         };
-        self.topics.insert(topic, TopicKeys { current: key, previous });
+        self.topics.insert(topic, TopicKeys { current, spare });
     }
 }

@@ -87,6 +87,9 @@ impl<R: KeyRing> Session<R> {
                 let len = input.index(68);
                 input.slice(len).to_vec()
             }
+            10 => [&[0x0a][..], &self.time(input).to_le_bytes()].concat(),
+            11 => [&[0x09][..], &key(input), &topic(input)].concat(),
+            12 | 13 => [&[0x08][..], &key(input), &topic(input)].concat(),
             _ => [&[0x03][..], &key(input), &topic(input)].concat(),
         }
     }
@@ -97,7 +100,7 @@ impl<R: KeyRing> Session<R> {
         let sent = self.time(input);
         let key = match (variant & 12, self.model.keys_of(topic, self.now())) {
             (0 | 4, Some((current, _))) => current,
-            (8, Some((_, Some(previous)))) => previous,
+            (8, Some((_, Some((spare, _))))) => spare,
             _ => key(input),
         };
         let len = input.index(40);
@@ -186,7 +189,7 @@ impl<R: KeyRing> Session<R> {
             Ok(()) if now.is_some() => {
                 self.compare();
                 // Not so the time of the change, which is set back with the clock and stored now and then.
-                let key = |topic: &super::model::TopicKeys| topic.previous.map(|(key, _)| key);
+                let key = |topic: &super::model::TopicKeys| topic.spare.map(|(key, _)| key);
                 let of = |model: &Model| model.topics.values().map(key).collect::<Vec<_>>();
                 assert_eq!(of(&self.model), of(&self.saved.1), "what is erased is erased in the store");
             }
