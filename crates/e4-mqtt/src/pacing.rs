@@ -85,3 +85,24 @@ impl<Q: Clone> Pacing<Q> {
         self.lock().waiting.remove(topic);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a sealed message begins with that has this number and this time.
+    fn sealed(number: usize, second: u64) -> Vec<u8> {
+        [second.to_le_bytes(), number.to_le_bytes(), [0; 8]].concat()
+    }
+
+    #[test]
+    fn more_messages_in_one_second_than_are_remembered_wait_for_the_next() {
+        let pacing = Pacing::<()>::default();
+        for number in 0..MAX_SEALED_A_SECOND {
+            assert!(pacing.is_first("plant/7", &sealed(number, 1)));
+        }
+        assert!(!pacing.is_first("plant/7", &sealed(MAX_SEALED_A_SECOND, 1)), "it might be equal to a later one");
+        assert!(pacing.is_first("plant/7", &sealed(MAX_SEALED_A_SECOND, 2)));
+        assert_eq!(pacing.lock().sealed.len(), 1);
+    }
+}

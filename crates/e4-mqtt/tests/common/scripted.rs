@@ -2,19 +2,22 @@
 
 use super::Version;
 use e4_mqtt::{MqttOptions, rumqttc_v4, rumqttc_v5};
-use std::sync::Arc;
+use std::{io, sync::Arc};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},
+    net::TcpListener,
+    sync::mpsc,
     task::JoinHandle,
 };
 
 pub(crate) const CONNECT: u8 = 1;
 pub(crate) const PUBLISH: u8 = 3;
+pub(crate) const PUBACK: u8 = 4;
 pub(crate) const SUBSCRIBE: u8 = 8;
 pub(crate) const UNSUBSCRIBE: u8 = 10;
 
 /// What the broker does next; to close the connection ends it.
+#[derive(Clone)]
 pub(crate) enum Say {
     Bytes(Vec<u8>),
     Close,
@@ -44,14 +47,38 @@ impl Packet<'_> {
         let topic = usize::from(u16::from_be_bytes([self.body[0], self.body[1]]));
         [self.body[2 + topic], self.body[3 + topic]]
     }
+
+    /// The payload of a PUBLISH, behind its topic, identifier and properties.
+    pub(crate) fn payload(&self, version: Version) -> &[u8] {
+        let topic = usize::from(u16::from_be_bytes([self.body[0], self.body[1]]));
+        let rest = &self.body[2 + topic + if self.flags & 0x06 == 0 { 0 } else { 2 }..];
+        let properties = if version == Version::V5 { 1 + usize::from(rest[0]) } else { 0 };
+        &rest[properties..]
+    }
 }
 
 pub(crate) struct Scripted {
-    pub(crate) port: u16,
+    port: u16,
+    /// Where it is reached in memory.
+    dial: Option<mpsc::UnboundedSender<DuplexStream>>,
     task: JoinHandle<()>,
 }
 
 impl Scripted {
+    /// In memory alone, so that a test may stop the clock of Tokio: then to wait costs nothing, and nothing is late.
+    pub(crate) fn in_memory(script: impl Fn(&Packet<'_>) -> Vec<Say> + Send + Sync + 'static) -> Self {
+        let (dial, mut dialled) = mpsc::unbounded_channel();
+        let script = Arc::new(script);
+        let task = tokio::spawn(async move {
+            for connection in 0.. {
+                let Some(stream) = dialled.recv().await else { return };
+                let script = Arc::clone(&script);
+                tokio::spawn(async move { play(stream, connection, &*script).await });
+            }
+        });
+        Self { port: 0, dial: Some(dial), task }
+    }
+
     pub(crate) async fn start(script: impl Fn(&Packet<'_>) -> Vec<Say> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -63,13 +90,31 @@ impl Scripted {
                 tokio::spawn(async move { play(stream, connection, &*script).await });
             }
         });
-        Self { port, task }
+        Self { port, dial: None, task }
     }
 
     pub(crate) fn options(&self, version: Version, mqtt_id: &str) -> MqttOptions {
+        let dial = self.dial.clone();
+        let connect = |dial: mpsc::UnboundedSender<DuplexStream>| async move {
+            let (client, broker) = duplex(1 << 16);
+            dial.send(broker).map_err(|_gone| io::Error::other("nobody is there"))?;
+            Ok(client)
+        };
         match version {
-            Version::V4 => rumqttc_v4::MqttOptions::new(mqtt_id, ("127.0.0.1", self.port)).into(),
-            Version::V5 => rumqttc_v5::MqttOptions::new(mqtt_id, ("127.0.0.1", self.port)).into(),
+            Version::V4 => {
+                let mut options = rumqttc_v4::MqttOptions::new(mqtt_id, ("127.0.0.1", self.port));
+                if let Some(dial) = dial {
+                    options.set_socket_connector(move |_, _| connect(dial.clone()));
+                }
+                options.into()
+            }
+            Version::V5 => {
+                let mut options = rumqttc_v5::MqttOptions::new(mqtt_id, ("127.0.0.1", self.port));
+                if let Some(dial) = dial {
+                    options.set_socket_connector(move |_, _| connect(dial.clone()));
+                }
+                options.into()
+            }
         }
     }
 }
@@ -81,7 +126,11 @@ impl Drop for Scripted {
 }
 
 /// Ends with the connection, whoever ended it.
-async fn play(mut stream: TcpStream, connection: usize, script: &(dyn Fn(&Packet<'_>) -> Vec<Say> + Send + Sync)) {
+async fn play(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    connection: usize,
+    script: &(dyn Fn(&Packet<'_>) -> Vec<Say> + Send + Sync),
+) {
     while let Ok(first) = stream.read_u8().await {
         let (mut len, mut shift) = (0_usize, 0);
         loop {
