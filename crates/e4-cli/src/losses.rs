@@ -24,30 +24,30 @@ impl Losses {
     }
 
     /// Waits until so many connections in a row ended soon after they were made that it is no use to go on, or until one
-    /// ended for good, and returns the last reason.
-    pub(crate) async fn too_many(&self) -> String {
+    /// ended for good, and returns the last one.
+    pub(crate) async fn too_many(&self) -> Loss {
         self.until(Self::hopeless).await
     }
 
-    /// Waits until any connection ended, and returns the reason of the first one.
-    pub(crate) async fn any(&self) -> String {
-        self.until(|this| this.lock().first().map(|loss| loss.reason.clone())).await
+    /// Waits until any connection ended, and returns the first one.
+    pub(crate) async fn any(&self) -> Loss {
+        self.until(|this| this.lock().first().cloned()).await
     }
 
-    async fn until(&self, reason: impl Fn(&Self) -> Option<String>) -> String {
+    async fn until(&self, look: impl Fn(&Self) -> Option<Loss>) -> Loss {
         loop {
-            if let Some(reason) = reason(self) {
-                return reason;
+            if let Some(loss) = look(self) {
+                return loss;
             }
             sleep(Duration::from_millis(20)).await;
         }
     }
 
-    fn hopeless(&self) -> Option<String> {
+    fn hopeless(&self) -> Option<Loss> {
         let losses = self.lock();
         let last = losses.last()?;
         let in_a_row = usize::try_from(last.in_a_row).unwrap_or(usize::MAX);
         let ended = last.cause == e4_mqtt::Cause::TakenOver;
-        (ended || in_a_row >= TRIES).then(|| last.reason.clone())
+        (ended || in_a_row >= TRIES).then(|| last.clone())
     }
 }

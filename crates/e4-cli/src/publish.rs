@@ -13,7 +13,7 @@ use crate::{
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::ArgGroup;
 use e4::Topic;
-use e4_mqtt::{BrokerError, Connection, Delivery, Event, Events, PublishError, QoS};
+use e4_mqtt::{BrokerError, Cause, Connection, Delivery, Event, Events, Loss, PublishError, QoS};
 use std::{
     fs,
     io::Read,
@@ -153,14 +153,14 @@ pub(crate) fn run(args: &Args, _: Output) -> Result<(), Failure> {
         let result = tokio::select! {
             biased;
             result = args.publish_all(&connection, what, &mut second) => result,
-            reason = lost.too_many() => Err(args.not_published(&reason)),
+            loss = lost.too_many() => Err(args.not_published(&loss)),
         };
         second.close().await;
         let result = match result {
             // QoS 0 has no answer. A broker that answers the next question has read the message and gone on.
             Ok(()) if args.qos == QoS::AtMostOnce && args.topic.is_some() => tokio::select! {
                 biased;
-                reason = lost.any() => Err(args.not_published(&reason)),
+                loss = lost.any() => Err(args.not_published(&loss)),
                 _answered_or_not = connection.round_trip() => Ok(()),
             },
             result => result,
@@ -237,14 +237,18 @@ impl Args {
         Ok(What::Message(message))
     }
 
-    fn not_published(&self, reason: &str) -> Failure {
+    fn not_published(&self, loss: &Loss) -> Failure {
         let topic = self.topic.as_ref().map(Topic::as_str).unwrap_or_default();
-        let hint = match self.qos {
-            QoS::ExactlyOnce => "; brokers without QoS 2 do so: try -q 1",
-            _ => "; it may be too large for the broker, or not allowed",
+        let (topic, reason) = (printable(topic), printable(&loss.reason));
+        let hint = match (loss.cause, self.qos) {
+            // It has said what it does not take.
+            (Cause::UnknownAnswer(_), _) => return anyhow!("not published on {topic}: {reason}").into(),
+            (_, QoS::ExactlyOnce) => {
+                "it may be too large for the broker, or not allowed; brokers without QoS 2 do so too: try -q 1"
+            }
+            _ => "it may be too large for the broker, or not allowed",
         };
-        anyhow!("not published on {}: the broker ended the connection ({}){hint}", printable(topic), printable(reason))
-            .into()
+        anyhow!("not published on {topic}: the connection ended ({reason}); {hint}").into()
     }
 
     async fn publish_all(&self, connection: &Connection, what: What, second: &mut LastSecond) -> Result<(), Failure> {

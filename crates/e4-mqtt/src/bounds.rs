@@ -7,12 +7,12 @@
 //! | bytes of messages that wait for the application | [`Builder::queue_bytes`](crate::Builder::queue_bytes), but one message always may | messages of QoS 0 are counted, with others the connection ends ([`Cause::OverBounds`](crate::Cause::OverBounds)) |
 //! | messages that are not acknowledged | the queue in MQTT 5, as the broker is told; [`MAX_UNACKNOWLEDGED`] in both | the connection ends ([`Cause::OverBounds`](crate::Cause::OverBounds)), and the broker delivers them again |
 //! | a command | [`SealedCommand::MAX_LEN`](e4::controller::SealedCommand::MAX_LEN) bytes | refused at once |
-//! | commands that wait for the disk | [`MAX_WAITING_COMMANDS`] | the connection ends; what is not authentic never waits |
+//! | commands that wait for the disk | [`MAX_WAITING_COMMANDS`] | the connection ends ([`Cause::OverBounds`](crate::Cause::OverBounds)); what is not authentic never waits |
 //! | messages on their way to the broker | the queue, and as many at the broker | [`Connection::publish`](crate::Connection::publish) waits |
 //! | commands on their way to one client | [`MAX_COMMANDS_TO_ONE`], or half of the queue if that is less | [`Connection::send_command`](crate::Connection::send_command) waits, for that client |
 //! | equal messages of one topic that wait for their second | [`MAX_EQUAL_WAITING`] | [`Connection::publish`](crate::Connection::publish) waits, for that topic |
 //! | a packet that is sent | [`Builder::max_packet`](crate::Builder::max_packet), or less if the broker says so | [`PublishError::TooLarge`](crate::PublishError::TooLarge) |
-//! | a packet that arrives | [`Builder::max_packet`](crate::Builder::max_packet) in MQTT 5 | the connection ends |
+//! | a packet that arrives | [`Builder::max_packet`](crate::Builder::max_packet) in MQTT 5 | the connection ends ([`Cause::Unreadable`](crate::Cause::Unreadable)) |
 
 use std::time::Duration;
 
@@ -51,6 +51,6 @@ pub const MAX_CLOSED_ON_QUESTION: u32 = 3;
 /// How many connections in a row a broker may close without a word before another client is taken to have the same id.
 pub const MAX_CONTESTED: u32 = 12;
 
-/// How often in a row the broker may deliver what cannot be read, such as a topic that is none, before the session is given
-/// up with all that waits in it.
+/// How often in a row the broker may deliver what cannot be read, such as a topic that is none, or the rest of a handshake that
+/// is not known here, before the session is given up with all that waits in it.
 pub const MAX_UNREADABLE: u32 = 3;

@@ -2,7 +2,7 @@
 
 use crate::{
     QoS,
-    bounds::{MAX_UNREADABLE, MAX_WAITING_COMMANDS},
+    bounds::MAX_WAITING_COMMANDS,
     copies::Copies,
     event::{Event, Granted, Message, Protection, Refused},
     limits::BrokerLimits,
@@ -66,7 +66,7 @@ pub(crate) async fn drive(mut link: Link, shared: Arc<Shared>, limits: Limits, e
         copies.clear();
         shared.queue.connection_lost();
         let is_final = loss.cause.is_final();
-        let is_stuck = loss.cause == Cause::Unreadable && loss.in_a_row > 0 && loss.in_a_row % MAX_UNREADABLE == 0;
+        let cause = loss.cause;
         shared.lost(loss, life);
         if is_final {
             break;
@@ -80,9 +80,9 @@ pub(crate) async fn drive(mut link: Link, shared: Arc<Shared>, limits: Limits, e
             link.forget();
         }
         renew_will(&shared, &mut link).await;
-        if is_stuck && limits.persistent {
+        if pause.take_stuck() && limits.persistent {
             // It is not acknowledged, so that the broker would deliver it for ever.
-            link.begin_anew();
+            link.begin_anew(cause);
         }
     }
     beside.iter().for_each(JoinHandle::abort);

@@ -32,12 +32,17 @@ pub enum Cause {
     /// Another client has connected with the same MQTT client id, and the broker said so. The connection does not come back:
     /// the two would throw each other out for ever.
     TakenOver,
-    /// What the broker sent can be read, and is not what it may send at that point.
+    /// What the broker sent can be read, and is not what it may send at that point, such as the rest of a handshake that this
+    /// client does not know of. As with what is unreadable, the session is ended if that comes again and again.
     OutOfTurn,
-    /// What the broker sent cannot be read. Where it waits in a lasting session it comes again and again:
-    /// after [three times](crate::bounds::MAX_UNREADABLE) in a row the session is ended, with all that waits in it, and a
-    /// new one begins.
+    /// What the broker sent cannot be read, or is a larger packet than it may send. Where it waits in a lasting session it
+    /// comes again and again: after [three times](crate::bounds::MAX_UNREADABLE) in a row the session is ended, with all that
+    /// waits in it, and a new one begins.
     Unreadable,
+    /// The broker answered a message, a subscription or an unsubscription with a reason code that MQTT does not have there, and
+    /// the MQTT library ends the connection for it. mosquitto answers so to a message that is larger than its
+    /// `message_size_limit`, with 0x95.
+    UnknownAnswer(u8),
     /// The broker closed the connection that it had taken, and did not say why: in MQTT 3.1.1 it never does. Too large a
     /// packet, something that is forbidden, and another client with the same MQTT client id look the same.
     Closed,
@@ -61,13 +66,14 @@ impl Cause {
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reason)?;
-        if self.in_a_row > 2 {
-            write!(
-                f,
-                " ({} times in a row: the broker does not allow what this client does, or another client uses its MQTT client id)",
-                self.in_a_row
-            )?;
+        if self.in_a_row <= 2 {
+            return Ok(());
         }
-        Ok(())
+        let guess = match self.cause {
+            // The reason is known.
+            Cause::UnknownAnswer(_) | Cause::OverBounds | Cause::Unreadable | Cause::OutOfTurn => "",
+            _ => ": the broker does not allow what this client does, or another client uses its MQTT client id",
+        };
+        write!(f, " ({} times in a row{guess})", self.in_a_row)
     }
 }

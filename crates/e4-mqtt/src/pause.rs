@@ -1,7 +1,7 @@
 //! When to connect again, and when not.
 
 use crate::{
-    bounds::MAX_CONTESTED,
+    bounds::{MAX_CONTESTED, MAX_UNREADABLE},
     loss::{Cause, Loss},
 };
 use std::time::Duration;
@@ -15,6 +15,8 @@ pub(crate) struct Pause {
     in_a_row: u32,
     /// Connections in a row that the broker took at once and closed without a word.
     contested: u32,
+    /// Connections in a row that were lost soon since what came on them cannot be taken.
+    unreadable: u32,
     connected: Option<Instant>,
 }
 
@@ -49,7 +51,9 @@ impl Pause {
         }
         let life = match (lasted, loss.cause) {
             (None, _) => Life::NotMade,
-            (Some(lasted), Cause::Closed | Cause::Ended(_)) if lasted < Self::LASTING => Life::ClosedSoon,
+            (Some(lasted), Cause::Closed | Cause::Ended(_) | Cause::UnknownAnswer(_)) if lasted < Self::LASTING => {
+                Life::ClosedSoon
+            }
             (Some(_), _) => Life::Other,
         };
         let is_contested = loss.cause == Cause::Closed && lasted.is_some_and(|lasted| lasted < Self::UNCONTESTED);
@@ -58,8 +62,22 @@ impl Pause {
         if self.contested >= MAX_CONTESTED {
             loss.cause = Cause::Contested;
         }
+        // A connection that was not made says nothing of the session.
+        if let Some(lasted) = lasted {
+            let is_unreadable = lasted < Self::LASTING && matches!(loss.cause, Cause::Unreadable | Cause::OutOfTurn);
+            self.unreadable = if is_unreadable { self.unreadable.saturating_add(1) } else { 0 };
+        }
         loss.in_a_row = self.in_a_row;
         (loss, life)
+    }
+
+    /// Whether the same session has brought what cannot be taken so often that it is to be given up. Says so once.
+    pub(crate) fn take_stuck(&mut self) -> bool {
+        let is_stuck = self.unreadable >= MAX_UNREADABLE;
+        if is_stuck {
+            self.unreadable = 0;
+        }
+        is_stuck
     }
 
     pub(crate) fn next(&mut self) -> Duration {
@@ -85,6 +103,29 @@ mod tests {
             let (loss, life) = pause.lost(closed());
             assert_eq!((loss.in_a_row, life), (n, Life::ClosedSoon));
             assert_eq!(loss.cause.is_final(), n == MAX_CONTESTED);
+        }
+    }
+
+    #[test]
+    fn f28_a_session_is_given_up_for_what_comes_in_it_again_and_again_and_for_no_other_loss() {
+        let lose = |pause: &mut Pause, cause| {
+            pause.connected();
+            pause.lost(Loss { cause, ..closed() });
+            pause.take_stuck()
+        };
+        for cause in [Cause::Unreadable, Cause::OutOfTurn] {
+            let mut pause = Pause::default();
+            for _ in 0..10 {
+                assert!(!lose(&mut pause, Cause::Closed));
+                for n in 1..MAX_UNREADABLE {
+                    assert!(!lose(&mut pause, cause), "{n} times");
+                }
+            }
+            assert!(lose(&mut pause, cause));
+            assert!(!pause.take_stuck(), "it is said once");
+            for other in [Cause::OverBounds, Cause::UnknownAnswer(0x95), Cause::Ended(0x95), Cause::Network] {
+                assert!((0..10).all(|_| !lose(&mut pause, other)), "{other:?}");
+            }
         }
     }
 

@@ -257,9 +257,10 @@ impl Link {
         either!(self, link => link.forget());
     }
 
-    /// Has the broker end the session at the next connect, which is lost then, and begin a new one at the one after it.
-    pub(crate) fn begin_anew(&mut self) {
-        either!(self, link => link.begin_anew());
+    /// Has the broker end the session at the next connect, which is lost then for this cause, and begin a new one at the one
+    /// after it.
+    pub(crate) fn begin_anew(&mut self, cause: Cause) {
+        either!(self, link => link.begin_anew(cause));
     }
 
     /// Sets the last will for the next time of connecting; its payload as it goes out.
@@ -272,8 +273,8 @@ impl Link {
 #[derive(Clone, Copy)]
 enum Anew {
     No,
-    /// The next connection ends it.
-    Asked,
+    /// The next connection ends it, for this cause.
+    Asked(Cause),
     /// The next connection begins a new one.
     Ended,
 }
@@ -288,7 +289,7 @@ macro_rules! common {
     ($rumqttc:ident) => {
         use super::{
             Anew, Answer, Arrived, Broken, Connected, Happening, Limits, NotTaken, Outgoing, QoS, REQUEST_BATCH, Taken,
-            Unheard, cause_of_io, unheard,
+            Unheard, cause_of_io, unheard, unknown_answer,
         };
         use crate::{
             error::BuildError,
@@ -438,7 +439,7 @@ macro_rules! common {
                         let mut happening = happening(event, &self.without_will);
                         if let Happening::Connected(connected) = &mut happening {
                             match std::mem::replace(&mut self.anew, Anew::No) {
-                                Anew::Asked => return Err(Broken::Lost(self.ended_session())),
+                                Anew::Asked(cause) => return Err(Broken::Lost(self.ended_session(cause))),
                                 // Of the old session, nothing; of the one between, nothing worth keeping.
                                 Anew::Ended => connected.session_kept = false,
                                 Anew::No => (),
@@ -458,10 +459,11 @@ macro_rules! common {
                         self.events.state.events.clear();
                         unheard(&self.unheard).clear();
                         let cause = cause(&error, std::mem::take(&mut self.connected));
-                        let reason = match error {
+                        let reason = match (cause, error) {
+                            (Cause::UnknownAnswer(code), _) => unknown_answer(code),
                             // Its own text shows the whole packet.
-                            ConnectionError::NotConnAck(_) => "the broker's first answer is not a CONNACK".to_owned(),
-                            error => error.to_string(),
+                            (_, ConnectionError::NotConnAck(_)) => "the broker's first answer is not a CONNACK".to_owned(),
+                            (_, error) => error.to_string(),
                         };
                         Err(Broken::Lost(Loss { cause, reason, in_a_row: 0 }))
                     }
@@ -479,19 +481,19 @@ macro_rules! common {
                 forget(&mut self.events);
             }
 
-            pub(super) fn begin_anew(&mut self) {
-                self.anew = Anew::Asked;
+            pub(super) fn begin_anew(&mut self, cause: Cause) {
+                self.anew = Anew::Asked(cause);
                 options_mut(&mut self.events).set_session_mode(SessionMode::Clean);
             }
 
             /// The broker has ended the old session. A lasting one begins with the next connection.
-            fn ended_session(&mut self) -> Loss {
+            fn ended_session(&mut self, cause: Cause) -> Loss {
                 self.anew = Anew::Ended;
                 *options_mut(&mut self.events) = self.without_will.clone();
                 self.cut();
-                let reason = "what waited in the session at the broker cannot be read, so that session was ended: what \
-                              else waited there, commands too, is lost";
-                Loss { cause: Cause::Unreadable, reason: reason.to_owned(), in_a_row: 0 }
+                let reason = "what the broker sent from the session is nothing that this client can take, so that session \
+                              was ended: what else waited there, commands too, is lost";
+                Loss { cause, reason: reason.to_owned(), in_a_row: 0 }
             }
 
             pub(super) fn set_will(&mut self, will: Option<&Outgoing>) {
@@ -508,6 +510,19 @@ macro_rules! common {
     };
 }
 use common;
+
+/// What it means that the broker answered with this reason code in a place where MQTT does not have it. The library says it
+/// was an answer to CONNECT.
+fn unknown_answer(code: u8) -> String {
+    const PACKET_TOO_LARGE: u8 = 0x95;
+    let meaning = match code {
+        PACKET_TOO_LARGE => {
+            "the broker refused a message as larger than it takes, in words that MQTT does not have there"
+        }
+        _ => "the broker answered what it was sent in words that MQTT does not have there",
+    };
+    format!("{meaning} (reason code {code})")
+}
 
 /// What it means that an input or output failed.
 fn cause_of_io(error: &std::io::Error, connected: bool) -> Cause {

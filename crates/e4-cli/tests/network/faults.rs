@@ -239,6 +239,22 @@ fn f30_a_broker_without_qos_2_gets_commands_and_messages_at_qos_1() {
 }
 
 #[test]
+fn f21_a_message_that_the_broker_refuses_in_words_of_its_own_fails_with_their_meaning() {
+    let folder = pump_and_panel();
+    for (qos, first) in [(1, 0x40), (2, 0x50)] {
+        // As mosquitto does with what is larger than its `message_size_limit`.
+        let broker = Scripted::new(move |packet| match packet.kind {
+            PUBLISH => Does::Says(vec![first, 3, packet.id()[0], packet.id()[1], 0x95]),
+            _ => Does::Obeys,
+        });
+        let publish = format!("pub --state pump.state -t plant/7/pump -m x -q {qos} -V 5 -p {}", broker.port);
+        let run =
+            folder.run(&publish).fails(1, "not published on plant/7/pump: the broker refused a message as larger");
+        assert!(!run.stderr().contains("-q 1") && !run.stderr().contains("MQTT client id"), "{}", run.stderr());
+    }
+}
+
+#[test]
 fn f31_a_subscription_that_is_refused_in_3_1_1_is_an_error() {
     let folder = pump_and_panel();
     for version in VERSIONS {

@@ -102,6 +102,9 @@ fn cause(error: &ConnectionError, connected: bool) -> Cause {
         ConnectionError::MqttState(StateError::Deserialization(_)) if !connected => Cause::WrongVersion,
         ConnectionError::MqttState(StateError::ConnectionAborted) if !connected => Cause::ClosedBeforeAnswer,
         ConnectionError::MqttState(StateError::ConnectionAborted) => Cause::Closed,
+        ConnectionError::MqttState(StateError::Deserialization(mqttbytes::Error::InvalidSubscribeReasonCode(code))) => {
+            Cause::UnknownAnswer(*code)
+        }
         ConnectionError::MqttState(StateError::Deserialization(_)) => Cause::Unreadable,
         ConnectionError::NotConnAck(_)
         | ConnectionError::SessionStateMismatch { .. }

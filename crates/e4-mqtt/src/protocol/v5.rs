@@ -154,6 +154,9 @@ fn cause(error: &ConnectionError, connected: bool) -> Cause {
             DisconnectReasonCode::SessionTakenOver => Cause::TakenOver,
             code => Cause::Ended(*code as u8),
         },
+        ConnectionError::MqttState(StateError::Deserialization(
+            mqttbytes::Error::InvalidConnectReturnCode(code) | mqttbytes::Error::InvalidSubscribeReasonCode(code),
+        )) => Cause::UnknownAnswer(*code),
         ConnectionError::MqttState(StateError::Deserialization(_)) => Cause::Unreadable,
         ConnectionError::NotConnAck(_)
         | ConnectionError::SessionStateMismatch { .. }
