@@ -58,7 +58,7 @@ fn build(kind: u8, input: &mut Input<'_>) -> Option<Command> {
         1 => Command::ResetTopics,
         2 => Command::SetClientKey(ClientKey::from_bytes(&input.array()).ok()?),
         3 | 8 | 9 => {
-            let key = world::topic_key(&world::nonzero(input.array()));
+            let key = world::topic_key(&world::usable(input.array()));
             let topic = TopicHash::from_bytes(input.array());
             match kind {
                 3 => Command::SetTopicKey { topic, key },

@@ -108,9 +108,9 @@ impl Case {
             options.repeated = Repeated::Report;
         }
         let (clock_offset, replaced_offset, edits) = (input.i16(), input.i16(), input.u16());
-        let key = world::nonzero(input.array());
-        let previous = world::nonzero(key.map(|byte| byte.wrapping_add(1)));
-        let foreign = world::nonzero(key.map(|byte| byte.wrapping_add(2)));
+        let key = world::usable(input.array());
+        let previous = world::usable(key.map(|byte| byte.wrapping_add(1)));
+        let foreign = world::usable(key.map(|byte| byte.wrapping_add(2)));
 
         let mut peer = PEER;
         let mut peer_key = peer_key();

@@ -1,6 +1,6 @@
 //! What surrounds a client: keys, a clock and a store, all under the control of a target.
 
-use crate::reference::Key;
+use crate::reference::{self, Key};
 use e4::{
     C2SecretKey, ClientId, ClientKey, Clock, ClockReading, Identity, Mode, SigningKey, Snapshot, Store, StoreError,
     Timestamp, TopicKey,
@@ -15,9 +15,15 @@ pub const CLIENT_KEY: Key = [0x11; 32];
 pub const SEED: Key = [0x22; 32];
 pub const C2_SECRET: Key = [0x33; 32];
 
-/// A key made of bytes of the input, which may be the one key that is refused.
-pub fn nonzero(bytes: Key) -> Key {
-    if bytes == [0; 32] { [1; 32] } else { bytes }
+/// A topic key made of bytes of the input, which may be one of those that are refused: zeros, and the client's own keys,
+/// public ones included.
+pub fn usable(bytes: Key) -> Key {
+    static REFUSED: LazyLock<[Key; 6]> = LazyLock::new(|| {
+        let c2 = reference::x25519_public(&C2_SECRET);
+        let own = SigningKey::from_seed(&SEED).unwrap().verifying_key();
+        [[0; 32], CLIENT_KEY, SEED, *own.as_bytes(), c2, reference::control_key(&SEED, &c2)]
+    });
+    if REFUSED.contains(&bytes) { [0x91; 32] } else { bytes }
 }
 
 pub fn topic_key(bytes: &Key) -> TopicKey {
