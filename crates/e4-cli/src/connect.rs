@@ -8,7 +8,7 @@ use crate::{
 };
 use anyhow::{Context, anyhow};
 use e4::Client;
-use e4_mqtt::{Builder, Cause, Connection, Event, Events, Loss};
+use e4_mqtt::{Builder, Cause, Connection, Event, Events, Loss, bounds::MAX_UNREADABLE};
 use std::{ops::ControlFlow, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
@@ -93,6 +93,7 @@ async fn first_events(
     take: &mut dyn FnMut(Event) -> Result<ControlFlow<()>, Failure>,
 ) -> Result<First, Failure> {
     let deadline = Instant::now() + CONNECT_WITHIN;
+    let mut unreadable = 0;
     while let Ok(event) = timeout_at(deadline, events.next_event()).await {
         match event.context("the connection was closed")? {
             Event::Connected(granted) => {
@@ -109,6 +110,15 @@ async fn first_events(
                 return Ok(First::Connected { keeps_commands: false });
             }
             Event::SubscriptionRefused { reason, .. } => return Err(no_commands(&reason).into()),
+            // What waits in the session is in the way. After so many the session is ended, and then there is one more.
+            Event::Disconnected(loss)
+                if matches!(loss.cause, Cause::Unreadable | Cause::OutOfTurn)
+                    && unreadable <= MAX_UNREADABLE
+                    && (loss.in_a_row > 0 || unreadable > 0) =>
+            {
+                unreadable += 1;
+                let _goes_on = take(Event::Disconnected(loss))?;
+            }
             Event::Disconnected(loss) => return Ok(First::Not(loss)),
             other => {
                 if take(other)?.is_break() {

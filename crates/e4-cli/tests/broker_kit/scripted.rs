@@ -63,6 +63,12 @@ impl Packet {
         &self.body[at + self.properties(at)..]
     }
 
+    /// Whether this CONNECT asks for a clean session.
+    pub(crate) fn begins_anew(&self) -> bool {
+        const CLEAN: u8 = 2;
+        self.body[7] & CLEAN != 0
+    }
+
     pub(crate) fn id(&self) -> [u8; 2] {
         let at = if self.kind == PUBLISH { 2 + self.text(0).len() } else { 0 };
         [self.body[at], self.body[at + 1]]

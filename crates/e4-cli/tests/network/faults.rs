@@ -11,6 +11,10 @@ use crate::{
     common::Folder,
     fleet, give_key, id,
 };
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// A pump and a panel with the key of plant/7/pump.
 fn pump_and_panel() -> Folder {
@@ -251,6 +255,35 @@ fn f21_a_message_that_the_broker_refuses_in_words_of_its_own_fails_with_their_me
         let run =
             folder.run(&publish).fails(1, "not published on plant/7/pump: the broker refused a message as larger");
         assert!(!run.stderr().contains("-q 1") && !run.stderr().contains("MQTT client id"), "{}", run.stderr());
+    }
+}
+
+#[test]
+fn f28_what_cannot_be_taken_from_the_session_locks_no_command_out() {
+    let folder = pump_and_panel();
+    for version in VERSIONS {
+        for what in ["a topic that is none", "an acknowledgement of what was never sent"] {
+            let is_stuck = Arc::new(AtomicBool::new(true));
+            let broker = Scripted::new(move |packet| {
+                if packet.kind != CONNECT {
+                    return Does::Obeys;
+                }
+                if packet.begins_anew() {
+                    is_stuck.store(false, Ordering::SeqCst);
+                }
+                let waiting = match what {
+                    _ if !is_stuck.load(Ordering::SeqCst) => Vec::new(),
+                    "a topic that is none" => message(packet.level, "plant/+", b"whatever", Some(7), false),
+                    _ => vec![0x40, 2, 0, 7],
+                };
+                Does::Says([packet.obeyed(), waiting].concat())
+            });
+            let to = format!("-p {} -V {version}", broker.port);
+            let run = folder.run(&format!("pub --state pump.state -t plant/7/pump -m x -q 1 {to}")).ok();
+            assert!(run.stderr().contains("session was ended"), "{what}: {}", run.stderr());
+            let run = folder.run(&format!("pub --state pump.state -t plant/7/pump -m y -q 1 {to}")).ok();
+            assert_eq!(run.stderr(), "", "{what}");
+        }
     }
 }
 
