@@ -10,6 +10,7 @@
 //! | [`VerifyingKey`] | everyone | checks what its client signed |
 //! | [`C2SecretKey`] | the key server | agrees on the control key with a public-key client |
 //! | [`C2PublicKey`] | every public-key client | the public half of it |
+//! | [`ControlKey`] | one public-key client and the key server | seals the commands for this client |
 //! | `ReportKey` | one client and the key server | seals what the client reports; made from the key of its commands |
 //! | [`StorageKey`] | one device | seals the state file of the device |
 //!
@@ -24,11 +25,9 @@ mod x25519;
 pub(crate) use ed25519::SIGNATURE_LEN;
 pub use ed25519::{SigningKey, VerifyingKey};
 pub use fingerprint::KeyFingerprint;
-pub use secret::{ClientKey, RootKey, StorageKey, SubtreeKey, TopicKey};
-pub use x25519::{C2PublicKey, C2SecretKey};
-
 pub(crate) use report::ReportKey;
-pub(crate) use x25519::ControlKey;
+pub use secret::{ClientKey, RootKey, StorageKey, SubtreeKey, TopicKey};
+pub use x25519::{C2PublicKey, C2SecretKey, ControlKey};
 
 use core::fmt;
 

@@ -3,18 +3,20 @@
 #![cfg_attr(all(feature = "std", feature = "getrandom"), doc = "```")]
 #![cfg_attr(not(all(feature = "std", feature = "getrandom")), doc = "```ignore")]
 //! use e4::{Client, ClientId, ClientKey, Command, Identity, MemoryStore, Opened, Timestamp, Topic, TopicKey};
-//! use e4::controller::Recipient;
+//! use e4::controller::{Lane, Recipient};
 //!
 //! # fn main() -> Result<(), Box<dyn core::error::Error>> {
 //! // A device, and the key server's view of it.
 //! let (id, key) = (ClientId::from_name("pump-7")?, ClientKey::generate()?);
-//! let recipient = Recipient::symmetric(id, &key);
+//! let (recipient, mut lane) = (Recipient::symmetric(id, &key), Lane::new());
 //! let mut device = Client::builder(Identity::symmetric(id, key)).create(MemoryStore::new())?;
 //!
 //! // A command gives the device the key of a topic.
 //! let topic = Topic::new("plant/7/pump/pressure")?;
-//! let command = recipient.seal_dated(&Command::set_topic_key(&topic, TopicKey::generate()?), Timestamp::now())?;
-//! device.open(device.control_topic(), command.as_bytes())?;
+//! let command = Command::set_topic_key(&topic, TopicKey::generate()?);
+//! for sealed in recipient.seal(&[command], &mut lane, Timestamp::now())? {
+//!     device.open(device.control_topic(), sealed.as_bytes())?;
+//! }
 //!
 //! // What it seals opens where the key is, once.
 //! let sealed = device.seal(&topic, b"4.2 bar")?;
@@ -120,8 +122,8 @@ pub use filter::{Subtree, TopicFilter};
 pub use key_ring::GrowableKeyRing;
 pub use key_ring::{FixedKeyRing, Full, KeyRing, MaxAge, Spare};
 pub use keys::{
-    C2PublicKey, C2SecretKey, ClientKey, KeyError, KeyFingerprint, RootKey, SigningKey, StorageKey, SubtreeKey,
-    TopicKey, VerifyingKey,
+    C2PublicKey, C2SecretKey, ClientKey, ControlKey, KeyError, KeyFingerprint, RootKey, SigningKey, StorageKey,
+    SubtreeKey, TopicKey, VerifyingKey,
 };
 pub use message::{MessageHeader, Mode, SIGNED_OVERHEAD, SYMMETRIC_OVERHEAD};
 pub use names::{ClientId, ControlTopic, NameError, ReportTopic, TopicHash};

@@ -266,15 +266,10 @@ impl fmt::Display for ReportError {
 impl core::error::Error for ReportError {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::string::ToString;
-
-    const SENT: Timestamp = Timestamp::from_unix(1_800_000_000);
-
-    fn report() -> Report {
-        Report {
-            sent: SENT,
+impl Report {
+    pub(crate) fn example() -> Self {
+        Self {
+            sent: Timestamp::from_unix(1_800_000_000),
             knows_next_keys: true,
             has_clock: false,
             has_learned_time: true,
@@ -287,6 +282,14 @@ mod tests {
             room: Some(9),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    const SENT: Timestamp = Timestamp::from_unix(1_800_000_000);
 
     fn body(report: &Report) -> [u8; BODY_LEN] {
         let mut body = [0; BODY_LEN];
@@ -296,7 +299,7 @@ mod tests {
 
     #[test]
     fn each_field_stands_where_the_drawing_says() {
-        let body = body(&report());
+        let body = body(&Report::example());
         assert_eq!(body[..3], [1, 0b101, 5]);
         assert_eq!(body[3..11], [4, 3, 2, 1, 0, 0, 0, 0]);
         assert_eq!(body[11..27], [0xa5; 16]);
@@ -309,8 +312,8 @@ mod tests {
     fn a_report_comes_back_as_it_was_sealed_and_under_its_own_key_only() {
         let key = ReportKey::of_command_key(&[1; 32]);
         for room in [None, Some(0), Some(UNLIMITED - 1)] {
-            for refused in [None, report().refused] {
-                let report = Report { room, refused, ..report() };
+            for refused in [None, Report::example().refused] {
+                let report = Report { room, refused, ..Report::example() };
                 let mut message = [0; REPORT_LEN];
                 assert!(report.seal(&key, &mut message).is_ok());
                 assert_eq!(Report::open(&key, &message), Ok(report));
@@ -330,7 +333,7 @@ mod tests {
 
     #[test]
     fn what_is_read_is_what_would_be_written_and_all_else_is_refused() {
-        let good = body(&report());
+        let good = body(&Report::example());
         for (at, accepted) in [(0, 1..=1), (1, 0..=15), (2, 1..=7), (8, 0..=0)] {
             for byte in 0..=u8::MAX {
                 let mut changed = good;
@@ -352,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_higher_version_is_refused_with_a_clear_message() {
-        let mut body = body(&report());
+        let mut body = body(&Report::example());
         body[0] = 2;
         // Whatever else it says.
         body[1] = 0xff;

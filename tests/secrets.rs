@@ -16,7 +16,10 @@ use e4::{
     KeyError, LoadError, MaxAge, MemoryStore, Message, Mode, NameError, OpenError, Opened, Options, Refusal, Repeated,
     ReportTopic, RootKey, SealError, SetMaxAgeError, SigningKey, Snapshot, StateError, StorageKey, Store, StoreError,
     Subtree, SubtreeKey, SystemClock, Timestamp, Topic, TopicFilter, TopicHash, TopicKey, VerifyingKey,
-    controller::{Lane, LaneError, Recipient, Report, ReportError, SealedCommand, StateDigest, StateEntry},
+    controller::{
+        Lane, LaneError, LastReport, OlderReport, Recipient, Report, ReportError, SealCommandsError, SealedCommand,
+        StateDigest, StateEntry,
+    },
     rand_core::{TryCryptoRng, TryRng},
 };
 use zeroize::ZeroizeOnDrop;
@@ -345,11 +348,12 @@ fn everything_is_shared_between_threads() {
     check::<(Command, EncodedCommand, AppliedCommand, SealedCommand)>();
     check::<(Message<Vec<u8>>, Opened<Vec<u8>>, Opened<&'static mut [u8]>)>();
     check::<(ClientId, TopicHash, ControlTopic, ReportTopic)>();
-    check::<(Lane, Report, StateDigest, StateEntry<'static>)>();
+    check::<(Lane, LastReport, Report, StateDigest, StateEntry<'static>)>();
     check::<(Topic<'static>, TopicFilter<'static>, Subtree<'static>)>();
     check::<(Timestamp, ClockReading, Mode, MaxAge, Options, Repeated)>();
     check::<(KeyError, NameError, CommandError, Full, OpenError, Refusal)>();
-    check::<(SealError, CreateError, LoadError, SetMaxAgeError, StateError, StoreError, ReportError, LaneError)>();
+    check::<(SealError, CreateError, LoadError, SetMaxAgeError, StateError, StoreError)>();
+    check::<(ReportError, LaneError, OlderReport, SealCommandsError)>();
 }
 
 #[test]
@@ -452,6 +456,8 @@ fn every_error_is_a_sentence_of_its_own() {
     check_sentences(&ages);
     check_sentences(&reports);
     check_sentences(&lanes);
+    check_sentences(&[SealCommandsError::Equal, SealCommandsError::Lane(LaneError::NotATime)]);
+    check_sentences(&[OlderReport]);
 }
 
 /// Each has several words, in one line, begins small and ends without a full stop, so that it can stand behind a colon.

@@ -10,20 +10,7 @@ use core::fmt;
 /// its clients, stored with the rest that it knows of the client, and asks it for the time of each command. A lane is a small
 /// value: [`last`](Self::last) and [`used`](Self::used) are all that has to be stored, *before* the commands go out.
 ///
-/// ```
-/// # fn main() -> Result<(), Box<dyn core::error::Error>> {
-/// use e4::{ClientId, ClientKey, Timestamp, TopicKey, Topic, controller::{Lane, Recipient}};
-///
-/// let recipient = Recipient::symmetric(ClientId::from_name("pump-7")?, &ClientKey::generate()?);
-/// let topic = Topic::new("plant/7/pump/pressure")?;
-/// let mut lane = Lane::new(); // or Lane::resume(last, used), from a database
-/// let sent = lane.reserve_alone(2, Timestamp::now())?;
-/// let pair = recipient.seal_hard_rotation(*topic.hash(), TopicKey::generate()?, sent)?;
-/// // store lane.last() and lane.used(), then publish both
-/// # assert_eq!((pair.len(), lane.used()), (2, 2));
-/// # Ok(())
-/// # }
-/// ```
+/// [`Recipient::seal`](super::Recipient::seal) asks it by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lane {
     last: Timestamp,
@@ -84,8 +71,8 @@ impl Lane {
     /// # Errors
     ///
     /// [`LaneError`]; the lane is as it was.
-    pub fn reserve(&mut self, commands: u8, now: Timestamp) -> Result<Timestamp, LaneError> {
-        self.reserve_behind(commands, now, Self::PER_SECOND)
+    pub fn reserve(&mut self, commands: usize, now: Timestamp) -> Result<Timestamp, LaneError> {
+        self.reserve_behind(commands, now, true)
     }
 
     /// Gives out a second that carries no other command yet. Within one second, a client takes a command that is equal to an
@@ -95,20 +82,19 @@ impl Lane {
     /// # Errors
     ///
     /// [`LaneError`]; the lane is as it was.
-    pub fn reserve_alone(&mut self, commands: u8, now: Timestamp) -> Result<Timestamp, LaneError> {
-        self.reserve_behind(commands, now, commands)
+    pub fn reserve_alone(&mut self, commands: usize, now: Timestamp) -> Result<Timestamp, LaneError> {
+        self.reserve_behind(commands, now, false)
     }
 
-    /// In a second that carries at most `limit` commands afterwards.
-    fn reserve_behind(&mut self, commands: u8, now: Timestamp, limit: u8) -> Result<Timestamp, LaneError> {
-        if commands > Self::PER_SECOND {
-            return Err(LaneError::TooMany { commands });
-        }
+    fn reserve_behind(&mut self, commands: usize, now: Timestamp, shared: bool) -> Result<Timestamp, LaneError> {
+        let per_second = u8::try_from(commands).ok().filter(|commands| *commands <= Self::PER_SECOND);
+        let commands = per_second.ok_or(LaneError::TooMany { commands })?;
         if !now.is_plausible() {
             return Err(LaneError::NotATime);
         }
         let (mut sent, mut used) = if now > self.last { (now, 0) } else { (self.last, self.used) };
-        if used.saturating_add(commands) > limit {
+        let is_free = if shared { used.saturating_add(commands) <= Self::PER_SECOND } else { used == 0 };
+        if !is_free {
             (sent, used) = (sent.plus(1), 0);
         }
         let latest = now.max(self.reported).plus(Self::MAX_AHEAD);
@@ -137,7 +123,7 @@ pub enum LaneError {
     /// More commands belong together than one second carries.
     TooMany {
         /// How many were asked for.
-        commands: u8,
+        commands: usize,
     },
     /// The commands sealed before are too far ahead of the time.
     Ahead {
@@ -178,7 +164,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 
-    fn times(lane: &mut Lane, commands: u8, now: Timestamp, calls: usize) -> Vec<u64> {
+    fn times(lane: &mut Lane, commands: usize, now: Timestamp, calls: usize) -> Vec<u64> {
         (0..calls).map(|_| lane.reserve(commands, now).unwrap().seconds_since(NOW)).collect()
     }
 
@@ -186,7 +172,7 @@ mod tests {
     fn f12_a_pair_is_of_one_second_whatever_was_sealed_before() {
         for before in 0..=Lane::PER_SECOND {
             let mut lane = Lane::new();
-            let first = lane.reserve(before, NOW).unwrap();
+            let first = lane.reserve(usize::from(before), NOW).unwrap();
             let pair = lane.reserve(2, NOW).unwrap();
             assert_eq!((first, pair), (NOW, if before <= 13 { NOW } else { NOW.plus(1) }));
             assert!(lane.used() <= Lane::PER_SECOND);

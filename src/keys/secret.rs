@@ -11,8 +11,8 @@ pub(crate) type Settled = alloc::boxed::Box<[u8; 32]>;
 #[cfg(not(feature = "alloc"))]
 pub(crate) type Settled = [u8; 32];
 
-/// Defines a 32-byte secret key type, and where its bytes are.
-macro_rules! secret_key {
+/// Defines a secret of 32 bytes, and where its bytes are.
+macro_rules! secret_bytes {
     ($(#[$doc:meta])* $name:ident($place:ty)) => {
         $(#[$doc])*
         ///
@@ -32,29 +32,6 @@ macro_rules! secret_key {
                 key.or_all_zero()
             }
 
-            /// Draws a key from a random generator.
-            ///
-            /// # Errors
-            ///
-            /// [`KeyError::AllZero`], which means that the generator is broken.
-            pub fn generate_with_rng(rng: &mut (impl CryptoRng + ?Sized)) -> Result<Self, KeyError> {
-                let mut key = Self(<$place>::default());
-                rng.fill_bytes(key.0.as_mut_slice());
-                key.or_all_zero()
-            }
-
-            /// Draws a key from the operating system's random generator.
-            ///
-            /// # Errors
-            ///
-            /// [`KeyError::NoRandomness`] when there is none, [`KeyError::AllZero`] when it is broken.
-            #[cfg(feature = "getrandom")]
-            pub fn generate() -> Result<Self, KeyError> {
-                let mut key = Self(<$place>::default());
-                getrandom::fill(key.0.as_mut_slice()).map_err(|_| KeyError::NoRandomness)?;
-                key.or_all_zero()
-            }
-
             fn or_all_zero(self) -> Result<Self, KeyError> {
                 if bool::from(self.0.as_slice().ct_eq(&[0; 32])) { Err(KeyError::AllZero) } else { Ok(self) }
             }
@@ -63,12 +40,6 @@ macro_rules! secret_key {
             #[must_use]
             pub fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
-            }
-
-            /// What two people compare to see that they hold the same key.
-            #[must_use]
-            pub fn fingerprint(&self) -> KeyFingerprint {
-                KeyFingerprint::of(&self.0)
             }
         }
 
@@ -93,6 +64,45 @@ macro_rules! secret_key {
         }
 
         impl ZeroizeOnDrop for $name {}
+    };
+}
+pub(crate) use secret_bytes;
+
+/// Defines a secret of 32 bytes that is drawn at random.
+macro_rules! secret_key {
+    ($(#[$doc:meta])* $name:ident($place:ty)) => {
+        secret_bytes! { $(#[$doc])* $name($place) }
+
+        impl $name {
+            /// Draws a key from a random generator.
+            ///
+            /// # Errors
+            ///
+            /// [`KeyError::AllZero`], which means that the generator is broken.
+            pub fn generate_with_rng(rng: &mut (impl CryptoRng + ?Sized)) -> Result<Self, KeyError> {
+                let mut key = Self(<$place>::default());
+                rng.fill_bytes(key.0.as_mut_slice());
+                key.or_all_zero()
+            }
+
+            /// Draws a key from the operating system's random generator.
+            ///
+            /// # Errors
+            ///
+            /// [`KeyError::NoRandomness`] when there is none, [`KeyError::AllZero`] when it is broken.
+            #[cfg(feature = "getrandom")]
+            pub fn generate() -> Result<Self, KeyError> {
+                let mut key = Self(<$place>::default());
+                getrandom::fill(key.0.as_mut_slice()).map_err(|_| KeyError::NoRandomness)?;
+                key.or_all_zero()
+            }
+
+            /// What two people compare to see that they hold the same key.
+            #[must_use]
+            pub fn fingerprint(&self) -> KeyFingerprint {
+                KeyFingerprint::of(&self.0)
+            }
+        }
     };
 }
 pub(crate) use secret_key;

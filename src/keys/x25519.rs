@@ -1,6 +1,6 @@
 use super::{
     KeyError, KeyFingerprint, SigningKey, VerifyingKey,
-    secret::{Settled, secret_key},
+    secret::{Settled, secret_bytes, secret_key},
 };
 use core::fmt;
 use rand_core::CryptoRng;
@@ -53,17 +53,11 @@ impl fmt::Debug for C2PublicKey {
     }
 }
 
-/// The key under which the commands for one public-key client are sealed. Both ends compute it.
-#[derive(Clone)]
-pub(crate) struct ControlKey(Settled);
-
-impl Drop for ControlKey {
-    fn drop(&mut self) {
-        self.0.as_mut_slice().zeroize();
-    }
+secret_bytes! {
+    /// The key under which the commands for one public-key client are sealed, and from which the key of its reports comes.
+    /// Both ends compute it. A key server that stores it, as secretly as any other key, need not agree on it again.
+    ControlKey(Settled)
 }
-
-impl ZeroizeOnDrop for ControlKey {}
 
 impl ControlKey {
     /// The client's side.
@@ -72,7 +66,11 @@ impl ControlKey {
     }
 
     /// The key server's side.
-    pub(crate) fn of_c2(secret: &C2SecretKey, client: &VerifyingKey) -> Result<Self, KeyError> {
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::SmallOrder`] when the two keys agree on all zeros.
+    pub fn of_c2(secret: &C2SecretKey, client: &VerifyingKey) -> Result<Self, KeyError> {
         Self::agree(secret.as_bytes(), &client.to_x25519())
     }
 
@@ -86,16 +84,6 @@ impl ControlKey {
         let bytes: &mut [u8; 32] = &mut key.0;
         Sha3_256::new().chain_update(*shared).finalize_into(bytes.into());
         Ok(key)
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for ControlKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ControlKey(..)")
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
 };
 use e4::{
     ClientBuilder, Command, CommandError, CreateError, FixedKeyRing, GrowableKeyRing, MaxAge, Refusal, Timestamp,
-    controller::Lane,
+    controller::{HardRotation, Lane},
 };
 
 const WEEK: u64 = 7 * 24 * 3600;
@@ -33,8 +33,8 @@ fn f1_a_command_that_is_dated_ahead_is_taken_at_once_and_so_are_those_behind_it(
         // The server never dates backwards, and its lane learns where the device is.
         let mut lane = Lane::new();
         lane.observe(device.client.newest_command().unwrap());
-        let sent = lane.reserve_alone(2, Timestamp::from_unix(NOW + 5)).unwrap();
-        for command in device.recipient.seal_hard_rotation(topic_hash(TOPIC), topic_key("new"), sent).unwrap() {
+        let pair = HardRotation::RemoveAndSet.commands(topic_hash(TOPIC), topic_key("new")).unwrap();
+        for command in device.recipient.seal(&pair, &mut lane, Timestamp::from_unix(NOW + 5)).unwrap() {
             device.deliver(command.as_bytes()).unwrap();
         }
         let old = peer.client.seal(TOPIC, b"5.0 bar").unwrap();
@@ -124,8 +124,8 @@ fn f12_no_hard_rotation_is_cut_in_two_by_what_was_sent_in_its_second() {
             device.command_at(sent.as_unix(), &set_topic_key(TOPIC, &key)).unwrap();
         }
         let sent = lane.reserve(2, now).unwrap();
-        for command in device.recipient.seal_hard_rotation(topic_hash(TOPIC), topic_key("new"), sent).unwrap() {
-            device.deliver(command.as_bytes()).unwrap();
+        for command in HardRotation::RemoveAndSet.commands(topic_hash(TOPIC), topic_key("new")).unwrap() {
+            device.command_at(sent.as_unix(), &command).unwrap();
         }
         let held: Vec<_> = device.client.key_fingerprints().collect();
         assert_eq!((held.len(), held[0].key, held[0].previous), (1, topic_key("new").fingerprint(), None), "{before}");

@@ -10,6 +10,7 @@ use crate::{
 use e4::{
     Client, ClientBuilder, ClientKey, Command, CommandError, CreateError, GrowableKeyRing, KeyRole, LoadError,
     MemoryStore, OpenError, Refusal, RootKey, StateError, Subtree, Timestamp, Topic, TopicKey,
+    controller::HardRotation,
 };
 
 fn shared<T>() -> Result<T, OpenError> {
@@ -126,20 +127,19 @@ fn device_below_a_subtree() -> (Device, Device) {
 /// The rotation of others is what the pages warn of.
 #[test]
 fn f6_a_hard_rotation_below_a_subtree_never_falls_back_to_the_wider_circle() {
-    let sent = Timestamp::from_unix(NOW + 1);
     let seal = |device: &Device| device.client.seal(TOPIC, b"4.2 bar").unwrap();
 
     let (mut device, mut outsider) = device_below_a_subtree();
-    let [first, _] = device.recipient.seal_hard_rotation(topic_hash(TOPIC), topic_key("new"), sent).unwrap();
-    device.deliver(first.as_bytes()).unwrap();
+    let pair = HardRotation::RemoveAndSet.commands(topic_hash(TOPIC), topic_key("new")).unwrap();
+    device.command_at(NOW + 1, &pair[0]).unwrap();
     outsider.open(TOPIC, &seal(&device)).unwrap();
 
     let (mut device, mut outsider) = device_below_a_subtree();
     let old = Device::symmetric("member").knowing(TOPIC, &topic_key("few")).client.seal(TOPIC, b"5.0 bar").unwrap();
-    let pair = device.recipient.seal_hard_rotation_in_subtree(topic_hash(TOPIC), topic_key("new"), sent).unwrap();
+    let pair = HardRotation::for_client(false, true).commands(topic_hash(TOPIC), topic_key("new")).unwrap();
     let mut member = Device::symmetric("member").knowing(TOPIC, &topic_key("new"));
     for (command, is_done) in pair.iter().zip([false, true]) {
-        device.deliver(command.as_bytes()).unwrap();
+        device.command_at(NOW + 1, command).unwrap();
         let sealed = seal(&device);
         assert_eq!(outsider.open(TOPIC, &sealed), refused(Refusal::NotAuthentic));
         assert_eq!(member.open(TOPIC, &sealed).is_ok(), is_done);
@@ -148,9 +148,8 @@ fn f6_a_hard_rotation_below_a_subtree_never_falls_back_to_the_wider_circle() {
     assert!(device.client.has_key_for(&Topic::new(TOPIC).unwrap()));
 
     // Twice in one second it is as hard.
-    let pair = device.recipient.seal_hard_rotation_in_subtree(topic_hash(TOPIC), topic_key("newest"), sent).unwrap();
-    for command in &pair {
-        device.deliver(command.as_bytes()).unwrap();
+    for command in HardRotation::PushOut.commands(topic_hash(TOPIC), topic_key("newest")).unwrap() {
+        device.command_at(NOW + 1, &command).unwrap();
     }
     let late = member.client.seal(TOPIC, b"6.0 bar").unwrap();
     assert_eq!(device.open(TOPIC, &late), refused(Refusal::NotAuthentic));

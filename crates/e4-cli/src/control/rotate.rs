@@ -10,7 +10,10 @@ use crate::{
 };
 use anyhow::{Context, ensure};
 use clap::ArgGroup;
-use e4::{Command, RootKey, TopicKey, controller::Recipient};
+use e4::{
+    Command, CommandError, RootKey, TopicKey,
+    controller::{HardRotation, Recipient},
+};
 use std::path::{Path, PathBuf};
 
 /// Give devices a new key for a topic or a subtree
@@ -66,7 +69,8 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     let seal = |to: &Recipient, sent| {
         if args.hard {
             // Whether a device has the key of a subtree around the topic is not known, and this serves those without as well.
-            to.seal_hard_rotation_in_subtree(topic, key.clone(), sent).map(Vec::from)
+            let commands = HardRotation::PushOut.commands(topic, key.clone()).map_err(CommandError::Key)?;
+            commands.iter().map(|command| to.seal_dated(command, sent)).collect()
         } else {
             Ok(vec![to.seal_dated(&Command::SetTopicKey { topic, key: key.clone() }, sent)?])
         }

@@ -29,7 +29,7 @@ pub(super) struct Order<'a> {
     /// The broker has taken the commands for those of one turn before those of the next one are sent.
     pub(super) turns: Vec<Vec<(&'a str, &'a Device)>>,
     /// How many commands each device gets.
-    pub(super) commands: u8,
+    pub(super) commands: usize,
     /// Makes the commands for one device, in the order in which they are to be sent.
     pub(super) seal: &'a Seal<'a>,
 }

@@ -7,7 +7,10 @@ use super::{
     player::{Access, Device, Link},
 };
 use anyhow::Context;
-use e4::{Client, Clock, ClockReading, Command, Timestamp, Topic, TopicKey, controller::SealedCommand};
+use e4::{
+    Client, Clock, ClockReading, Command, Timestamp, Topic, TopicKey,
+    controller::{HardRotation, SealedCommand},
+};
 use std::{
     hash::{BuildHasher, RandomState},
     time::{Duration, UNIX_EPOCH},
@@ -149,7 +152,10 @@ impl Stage {
     pub(super) async fn replace_key(&mut self, to: Who) -> anyhow::Result<Row> {
         let (topic, key) = (*self.topic.hash(), self.key.clone());
         let recipient = &self.device(to).recipient;
-        let sealed = recipient.seal_hard_rotation(topic, key, Timestamp::now())?;
+        let commands = HardRotation::RemoveAndSet.commands(topic, key)?;
+        let now = Timestamp::now();
+        let sealed: Result<Vec<_>, _> = commands.iter().map(|command| recipient.seal_dated(command, now)).collect();
+        let sealed = sealed?;
         self.send_commands(to, "old key out, new key", &sealed).await
     }
 

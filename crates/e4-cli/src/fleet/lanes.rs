@@ -64,7 +64,7 @@ impl<'a> Lanes<'a> {
     pub(crate) fn reserve<'d>(
         &mut self,
         devices: impl Iterator<Item = &'d Device> + Clone,
-        commands: u8,
+        commands: usize,
     ) -> anyhow::Result<Vec<anyhow::Result<Timestamp>>> {
         self.wait_a_moment(devices.clone());
         let now = Timestamp::now();
@@ -81,7 +81,7 @@ impl<'a> Lanes<'a> {
         Ok(given)
     }
 
-    fn reserve_one(&mut self, device: &ClientId, commands: u8, now: Timestamp) -> anyhow::Result<Timestamp> {
+    fn reserve_one(&mut self, device: &ClientId, commands: usize, now: Timestamp) -> anyhow::Result<Timestamp> {
         let lane = self.lanes.entry(*device).or_default();
         // The device has taken it, as far as one can know.
         lane.observe(lane.last());

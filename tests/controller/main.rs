@@ -1,0 +1,10 @@
+//! The key server's end, with clients to see what becomes of its commands.
+#![cfg(all(feature = "std", feature = "getrandom"))]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod commands;
+
+const TOPIC: &str = "plant/7/pump";
