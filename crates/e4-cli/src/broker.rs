@@ -3,9 +3,10 @@
 mod not_connected;
 
 use crate::{
+    names::filter,
     output::Failure,
     password::one_line,
-    secret_file::Source,
+    source::Source,
     terminal::{note, printable},
 };
 use anyhow::{Context, anyhow, ensure};
@@ -30,7 +31,7 @@ pub(crate) struct BrokerArgs {
     #[arg(short = 'h', long, default_value = "localhost")]
     host: String,
     /// The broker's port; 1883 unless given, 8883 with TLS
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
     /// The user name
     #[arg(short, long, value_name = "NAME", allow_hyphen_values = true)]
@@ -223,24 +224,6 @@ impl PlaintextArgs {
     pub(crate) fn covers(&self, topic: &Topic<'_>) -> bool {
         self.plaintext_topic.iter().any(|filter| filter.matches(topic))
     }
-}
-
-/// For clap: a topic filter that brokers take.
-pub(crate) fn filter(text: &str) -> anyhow::Result<TopicFilter<'static>> {
-    no_control_characters(text)?;
-    Ok(TopicFilter::new(text)?.into_owned())
-}
-
-/// For clap: a topic that brokers take.
-pub(crate) fn topic(text: &str) -> anyhow::Result<Topic<'static>> {
-    no_control_characters(text)?;
-    Ok(Topic::new(text)?.into_owned())
-}
-
-/// MQTT advises against them in names, and brokers close the connection of who uses them.
-fn no_control_characters(name: &str) -> anyhow::Result<()> {
-    ensure!(!name.chars().any(char::is_control), "it has a control character in it, such as a line break or a tab");
-    Ok(())
 }
 
 /// For clap: a quality of service.

@@ -1,13 +1,14 @@
 //! `e4 pub`: publishes sealed messages.
 
 use crate::{
-    broker::{self, BrokerArgs, PATIENCE, PlaintextArgs, qos, report, topic},
+    broker::{self, BrokerArgs, PATIENCE, PlaintextArgs, qos, report},
     connect::{Connected, Role, connect},
     device::state::UnlockArgs,
     last_second::LastSecond,
     losses::Losses,
+    names::topic,
     output::{Failure, Output},
-    secret_file::Source,
+    source::Source,
     terminal::{note, printable},
 };
 use anyhow::{Context, anyhow, bail, ensure};

@@ -4,9 +4,10 @@ mod form;
 
 use crate::{
     age_rule::AgeRule,
-    broker::{self, BrokerArgs, PATIENCE, PlaintextArgs, filter, qos, report},
+    broker::{self, BrokerArgs, PATIENCE, PlaintextArgs, qos, report},
     connect::{Connected, Role, connect},
     device::state::UnlockArgs,
+    names::filter,
     output::{Failure, Output},
     terminal::{note, printable},
 };
