@@ -3,7 +3,7 @@
 use crate::{
     device::state::UnlockArgs,
     names::ensure_no_control_character,
-    output::{Failure, Output, iso_time},
+    output::{Failure, Output, Payload, iso_time},
     source::Source,
     terminal::{self, note},
 };
@@ -211,8 +211,8 @@ fn write_stdout(bytes: &[u8]) -> Result<(), Failure> {
 
 #[derive(Serialize)]
 struct OpenedMessage {
-    /// In base64.
-    payload: String,
+    #[serde(flatten)]
+    payload: Payload,
     sent: u64,
     age: Option<u64>,
     signer: Option<String>,
@@ -223,7 +223,7 @@ struct OpenedMessage {
 impl OpenedMessage {
     fn new(message: &Message<Vec<u8>>) -> Self {
         Self {
-            payload: BASE64_STANDARD.encode(&message.payload),
+            payload: Payload::new(&message.payload),
             sent: message.sent.as_unix(),
             age: message.age,
             signer: message.signer.map(|signer| signer.to_string()),
