@@ -4,6 +4,7 @@ mod builder;
 mod command;
 mod error;
 mod open;
+mod report;
 mod seal;
 mod transition;
 
@@ -63,7 +64,7 @@ pub struct Client<
     /// Previous keys were erased here and are still in the store; when that was last tried to mend.
     unsaved_since: Option<Timestamp>,
     /// Seconds by which the previous keys have grown older since that was stored.
-    unsaved_age: u64,
+    unsaved_age: u32,
     /// Whether the time was known when it was last asked for.
     knew_time: bool,
     /// Goes before the stored option for as long as this client lives.
@@ -76,6 +77,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         if transitions.is_none() {
             state.latest = None;
         }
+        state.digest = state.compute_digest();
         let seed = state.identity.hash_seed();
         stack::wipe::<{ stack::DEEP }>();
         Self {

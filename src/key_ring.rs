@@ -86,6 +86,9 @@ pub trait Wipe {
 pub trait Table<K, V: Wipe>: Default {
     fn get(&self, key: &K) -> Option<&V>;
     fn has_room_for(&self, key: &K) -> bool;
+    fn len(&self) -> usize;
+    /// For how many more there is room; `None` for as many as one likes.
+    fn room(&self) -> Option<usize>;
     /// Replaces the value when there is one.
     fn insert(&mut self, key: K, value: V) -> Result<(), NoRoom>;
     fn remove(&mut self, key: &K);
@@ -171,6 +174,7 @@ mod tests {
         let full = capacity.unwrap_or(100);
         for n in 0..full {
             assert!(table.has_room_for(&id(n)));
+            assert_eq!((table.len(), table.room()), (n as usize, capacity.map(|all| (all - n) as usize)));
             table.insert(id(n), probe(n)).unwrap();
         }
         if capacity.is_some() {

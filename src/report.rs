@@ -98,7 +98,8 @@ pub enum WhyRefused {
 }
 
 impl WhyRefused {
-    const fn code(self) -> u8 {
+    /// The number by which the protocol names it.
+    pub(crate) const fn code(self) -> u8 {
         match self {
             Self::NoRoomForTopics => 1,
             Self::NoRoomForPeers => 2,
@@ -110,7 +111,7 @@ impl WhyRefused {
         }
     }
 
-    const fn of_code(code: u8) -> Option<Self> {
+    pub(crate) const fn of_code(code: u8) -> Option<Self> {
         Some(match code {
             1 => Self::NoRoomForTopics,
             2 => Self::NoRoomForPeers,
@@ -126,7 +127,6 @@ impl WhyRefused {
 
 impl Report {
     /// Seals the report. Deriving the key leaves traces of it on the stack, as does sealing.
-    #[cfg_attr(not(test), expect(dead_code, reason = "clients do not report yet"))]
     pub(crate) fn seal(&self, key: &ReportKey, message: &mut [u8; REPORT_LEN]) -> Result<(), message::TooShort> {
         let body = Mode::Symmetric.body_mut(message).ok_or(message::TooShort)?;
         self.encode(body);

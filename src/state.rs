@@ -1,14 +1,18 @@
 //! The state of a client (protocol page, sections 5 to 7), and what a command changes in it.
 
 mod encoding;
+mod holdings;
 mod identity;
+mod order;
 
 pub(crate) use encoding::{decode, encode};
 pub use identity::Identity;
 pub(crate) use identity::{Enrolment, IdentityKeys};
+pub(crate) use order::{CommandOrder, Order};
 
 use crate::{
     command::{Command, CommandError},
+    digest::StateDigest,
     key_ring::{AcceptedTags, AgeRules, Full, KeyRing, MaxAge, NoRoom, Table, TopicEntry, is_in_transition},
     keys::{KeyError, TopicKey, VerifyingKey},
     names::{ClientId, TopicHash},
@@ -67,33 +71,8 @@ pub(crate) struct State<R: KeyRing> {
     pub(crate) order: CommandOrder<R::Commands>,
     /// The latest time seen since a key was replaced whose previous one is still kept.
     pub(crate) latest: Option<Timestamp>,
-}
-
-/// The newest second of which a command was accepted, and which commands those were.
-#[derive(Default)]
-pub(crate) struct CommandOrder<C> {
-    pub(crate) newest: Option<Timestamp>,
-    pub(crate) accepted: C,
-}
-
-/// How a command stands to those accepted before.
-pub(crate) enum Order {
-    /// Newer, or of the newest second and not one of those accepted.
-    Next,
-    Repeated,
-    Older {
-        newest: Timestamp,
-    },
-}
-
-impl<C: AcceptedTags> CommandOrder<C> {
-    pub(crate) fn place(&self, sent: Timestamp, tag: &Tag) -> Order {
-        match self.newest {
-            Some(newest) if sent < newest => Order::Older { newest },
-            Some(newest) if sent == newest && self.accepted.as_slice().contains(tag) => Order::Repeated,
-            _ => Order::Next,
-        }
-    }
+    /// Of all that is held. Not stored.
+    pub(crate) digest: StateDigest,
 }
 
 /// What is to become of the state: computed first, stored second, done in memory third.
@@ -146,8 +125,9 @@ impl<R: KeyRing> State<R> {
             ages: R::Ages::default(),
             topics: R::Topics::default(),
             peers: R::Peers::default(),
-            order: CommandOrder::default(),
+            order: CommandOrder::new(),
             latest: None,
+            digest: StateDigest::default(),
         }
     }
 
@@ -239,6 +219,7 @@ impl<R: KeyRing> State<R> {
 
     /// Carries a planned change out. Room was made sure of when it was planned.
     pub(crate) fn commit(&mut self, change: Change) {
+        self.digest = self.digest_after(&change.effect);
         match change.effect {
             Effect::Nothing => {}
             Effect::PutTopic(topic, entry) => {
@@ -254,11 +235,7 @@ impl<R: KeyRing> State<R> {
             Effect::ClearPeers => self.peers.clear(),
         }
         if let Some((sent, tag)) = change.command {
-            if self.order.newest != Some(sent) {
-                self.order.newest = Some(sent);
-                self.order.accepted.clear();
-            }
-            let _: Result<(), NoRoom> = self.order.accepted.push(tag);
+            self.order.accept(sent, tag);
         }
     }
 

@@ -129,24 +129,29 @@ impl Clock for SystemClock {
 #[derive(Debug)]
 pub(crate) struct Timekeeper<C> {
     clock: C,
-    learned: Option<Learned>,
+    source: Source,
+    /// Seconds from the uptime to the time.
+    offset: i64,
     /// The uptime when it was last read, as far as the number goes. Sealing reads it too, from several threads.
     last_uptime: AtomicUsize,
     /// Whether the uptime began anew since the time was learned.
     lost: AtomicBool,
-    /// Whether the key server told it, since the uptime last began: then the times of other commands teach nothing.
-    told: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Learned {
-    time: Timestamp,
-    at_uptime: u64,
+/// Where a device without a clock has the time from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Nowhere,
+    /// The times that commands bear, which give them their order.
+    Commands,
+    /// The key server told it. From then on the times of other commands teach nothing: they can be ahead.
+    KeyServer,
 }
 
 impl<C: Clock> Timekeeper<C> {
     pub(crate) fn new(clock: C) -> Self {
-        Self { clock, learned: None, last_uptime: AtomicUsize::new(0), lost: AtomicBool::new(false), told: false }
+        let (last_uptime, lost) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Self { clock, source: Source::Nowhere, offset: 0, last_uptime, lost }
     }
 
     /// `None` until a device without a clock has learned the time, and again when its uptime began anew.
@@ -157,14 +162,16 @@ impl<C: Clock> Timekeeper<C> {
             ClockReading::Time(now) => return Some(now),
             ClockReading::Uptime(uptime) => uptime,
         };
-        let learned = self.learned?;
-        let this_uptime = usize::try_from(uptime).unwrap_or(usize::MAX);
-        if this_uptime < last_uptime || uptime < learned.at_uptime {
+        if self.source == Source::Nowhere {
+            return None;
+        }
+        let this_uptime = whole(uptime);
+        if this_uptime < last_uptime {
             self.lost.store(true, Ordering::Release);
         }
         self.last_uptime.store(this_uptime, Ordering::Release);
         let is_lost = self.lost.load(Ordering::Acquire);
-        (!is_lost).then(|| learned.time.plus(uptime.saturating_sub(learned.at_uptime)))
+        (!is_lost).then(|| Timestamp(uptime.saturating_add_signed(self.offset)))
     }
 
     /// The time from the device's own clock only.
@@ -178,35 +185,39 @@ impl<C: Clock> Timekeeper<C> {
     /// The time of a device without a clock of its own, once it has learned from an accepted command of this time.
     pub(crate) fn after(&self, sent: Timestamp) -> Timestamp {
         match self.now() {
-            Some(now) if self.told => now,
+            Some(now) if self.source == Source::KeyServer => now,
             Some(now) => now.max(sent),
             None => sent,
         }
     }
 
-    /// Learns from the time of an accepted command that it is at least that late. An older command takes nothing back. Once
-    /// the key server has told the time, this teaches nothing more: it gives commands their order, and can be ahead.
+    /// Learns from the time of an accepted command that it is at least that late. An older command takes nothing back, and
+    /// once the key server has told the time, this teaches nothing more.
     pub(crate) fn learn(&mut self, sent: Timestamp) {
-        if let ClockReading::Uptime(at_uptime) = self.clock.read()
-            && self.now().is_none_or(|now| now < sent && !self.told)
-        {
-            self.begin(sent, at_uptime, false);
+        if self.now().is_none_or(|now| now < sent && self.source != Source::KeyServer) {
+            self.begin(sent, Source::Commands);
         }
     }
 
     /// Is told the time by the key server, which may also be earlier than the time was thought to be.
     pub(crate) fn set(&mut self, time: Timestamp) {
-        if let ClockReading::Uptime(at_uptime) = self.clock.read() {
-            self.begin(time, at_uptime, true);
-        }
+        self.begin(time, Source::KeyServer);
     }
 
-    fn begin(&mut self, time: Timestamp, at_uptime: u64, told: bool) {
-        self.learned = Some(Learned { time, at_uptime });
-        self.told = told;
+    fn begin(&mut self, time: Timestamp, source: Source) {
+        let ClockReading::Uptime(uptime) = self.clock.read() else {
+            return;
+        };
+        let signed = |seconds| i64::try_from(seconds).unwrap_or(i64::MAX);
+        self.offset = signed(time.0).saturating_sub(signed(uptime));
+        self.source = source;
         *self.lost.get_mut() = false;
-        *self.last_uptime.get_mut() = 0;
+        *self.last_uptime.get_mut() = whole(uptime);
     }
+}
+
+fn whole(uptime: u64) -> usize {
+    usize::try_from(uptime).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

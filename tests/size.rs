@@ -114,6 +114,9 @@ fn a_full_client_saves_a_state_of_the_stated_length() {
         let sealed = recipient.seal_dated(&Command::RemoveTopic(TopicHash::from_bytes([n + 9; 16])), last).unwrap();
         client.open_into(recipient.control_topic(), sealed.as_bytes(), &mut []).unwrap();
     }
+    // One more than there is room for is remembered as refused.
+    let sealed = recipient.seal_dated(&Command::ResetTopics, last).unwrap();
+    assert!(client.open_into(recipient.control_topic(), sealed.as_bytes(), &mut []).is_err());
     drop(client);
     assert_eq!(store.longest, Ring::MAX_STATE_LEN);
 }

@@ -82,6 +82,11 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         self.erase_in_passing();
         let mut buffer = Zeroizing::new([0; MAX_LEN]);
         let (header, body) = self.decrypt_command(message, &mut buffer)?;
+        self.carry_out(&header, body).inspect_err(|error| self.note_refusal(header.sent, error))
+    }
+
+    /// Checks, stores and applies a command that is authentic.
+    fn carry_out(&mut self, header: &Header, body: &[u8]) -> Result<AppliedCommand, OpenError> {
         let sent = header.sent;
         match self.state.order.place(sent, &header.tag) {
             Order::Next => {}

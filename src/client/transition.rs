@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// After how many seconds the age of previous keys is stored, so that a restart does not make them younger by more.
-const STORE_AGE_AFTER: u64 = 300;
+const STORE_AGE_AFTER: u32 = 300;
 
 impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     /// Erases previous keys that have expired, here and in the store.
@@ -58,7 +58,8 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
             self.transitions = self.state.transitions();
             self.unsaved_age = STORE_AGE_AFTER;
         } else {
-            self.unsaved_age = self.unsaved_age.saturating_add(now.seconds_since(latest));
+            let older = u32::try_from(now.seconds_since(latest)).unwrap_or(u32::MAX);
+            self.unsaved_age = self.unsaved_age.saturating_add(older);
         }
         self.state.latest = Some(now);
     }

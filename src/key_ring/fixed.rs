@@ -38,7 +38,8 @@ impl<const TOPICS: usize, const PEERS: usize, const OPENED: usize> FixedKeyRing<
         let order = 1 + 1 + 9 + 2 + COMMANDS_PER_SECOND * 17;
         let enrolment = 1 + 9;
         let latest = 1 + 9;
-        frame + identity + options + ages + topics + peers + order + enrolment + latest
+        let refused = 1 + 1 + 1 + 9;
+        frame + identity + options + ages + topics + peers + order + enrolment + latest + refused
     };
 }
 
@@ -50,7 +51,7 @@ impl<const TOPICS: usize, const PEERS: usize, const OPENED: usize> Containers fo
     type Ages = FixedAgeRules;
     type Derived = NoKeyCache;
     type Opened = heapless::Vec<Seen, OPENED>;
-    type Commands = heapless::Vec<Tag, COMMANDS_PER_SECOND>;
+    type Commands = heapless::Vec<Tag, COMMANDS_PER_SECOND, u8>;
 }
 
 /// Slots that values never move between, so that a removed secret leaves no copy.
@@ -70,6 +71,14 @@ impl<K: PartialEq, V: Wipe, const N: usize> Table<K, V> for FixedTable<K, V, N> 
 
     fn has_room_for(&self, key: &K) -> bool {
         self.0.iter().any(|slot| slot.as_ref().is_none_or(|(other, _)| other == key))
+    }
+
+    fn len(&self) -> usize {
+        self.0.iter().flatten().count()
+    }
+
+    fn room(&self) -> Option<usize> {
+        Some(N.saturating_sub(self.len()))
     }
 
     fn insert(&mut self, key: K, value: V) -> Result<(), NoRoom> {
@@ -162,7 +171,7 @@ impl AgeRules for FixedAgeRules {
     }
 }
 
-impl<const N: usize> AcceptedTags for heapless::Vec<Tag, N> {
+impl<const N: usize> AcceptedTags for heapless::Vec<Tag, N, u8> {
     fn has_room(&self) -> bool {
         !self.is_full()
     }

@@ -114,6 +114,14 @@ impl<K: Hash + Eq + Copy, V: Clone + Wipe> Table<K, V> for GrowableTable<K, V> {
         true
     }
 
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn room(&self) -> Option<usize> {
+        None
+    }
+
     fn insert(&mut self, key: K, value: V) -> Result<(), NoRoom> {
         if let Some(slot) = self.0.get_mut(&key) {
             slot.wipe();

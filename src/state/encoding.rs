@@ -5,8 +5,8 @@
 //!        "e4state" | version | CBOR map    | SHA3-256 of all before it (32)
 //! ```
 //!
-//! The frame is the same in all versions. Version 3 has these entries, all of them, in this order. Version 2 has no next
-//! keys; version 1 ends with entry 6 besides.
+//! The frame is the same in all versions. Version 3 has these entries, all of them, in this order. Version 2 ends with entry
+//! 8, version 1 with entry 6, and both have no next keys.
 //!
 //! | key | value |
 //! |---|---|
@@ -19,13 +19,17 @@
 //! | 6 | `[newest command (Unix s), [V (16), …]]` or null |
 //! | 7 | the mark of the keys that the client was enrolled with (bytes, 8), or null if that is not known |
 //! | 8 | the latest time seen while there is a previous key (Unix s), or null |
+//! | 9 | `[why (1 to 5), sent (Unix s)]` of the newest command refused since the newest accepted one, or null |
 
-use super::{Change, Effect, Enrolment, Identity, IdentityKeys, Options, Repeated, State, StateError};
+use super::{
+    Change, Effect, Enrolment, Identity, IdentityKeys, Options, Repeated, State, StateError, order::is_stored,
+};
 use crate::{
     filter::TopicFilter,
     key_ring::{AcceptedTags, AgeRules, Full, KeyRing, MaxAge, NoRoom, Spare, Table, TopicEntry},
     keys::{C2PublicKey, ClientKey, KeyError, SigningKey, TopicKey, VerifyingKey},
     names::{ClientId, NameError, TopicHash},
+    report::{RefusedCommand, WhyRefused},
     store::{Sink, StoreError},
     time::Timestamp,
 };
@@ -37,8 +41,13 @@ const VERSION: u8 = 3;
 /// Versions that are read and no longer written.
 const OLDEST_VERSION: u8 = 1;
 const CHECKSUM_LEN: usize = 32;
-const ENTRIES: u64 = 9;
-const ENTRIES_OF_VERSION_1: u64 = 7;
+const fn entries(version: u8) -> u64 {
+    match version {
+        1 => 7,
+        2 => 9,
+        _ => 10,
+    }
+}
 
 /// Passes an encoding on to a store, and hashes it on the way.
 struct Summing<'a, 's> {
@@ -71,7 +80,7 @@ pub(crate) fn encode<R: KeyRing>(state: &State<R>, change: &Change, to: &mut Sin
 }
 
 fn encode_body<R: KeyRing>(state: &State<R>, change: &Change, e: &mut E<'_, '_>) -> Result<(), EncodeError> {
-    e.map(ENTRIES)?;
+    e.map(entries(VERSION))?;
     e.u8(0)?.bytes(state.identity.id().as_bytes())?;
 
     e.u8(1)?;
@@ -160,6 +169,12 @@ fn encode_body<R: KeyRing>(state: &State<R>, change: &Change, e: &mut E<'_, '_>)
         Some(latest) => e.u64(latest.as_unix())?,
         None => e.null()?,
     };
+
+    e.u8(9)?;
+    match state.order.refused().filter(|refused| change.command.is_none() && is_stored(refused)) {
+        Some(RefusedCommand { why, sent }) => e.array(2)?.u8(why.code())?.u64(sent.as_unix())?,
+        None => e.null()?,
+    };
     Ok(())
 }
 
@@ -239,7 +254,7 @@ pub(crate) fn decode<R: KeyRing>(bytes: &[u8]) -> Result<State<R>, StateError> {
 }
 
 fn decode_body<R: KeyRing>(version: u8, d: &mut Decoder<'_>) -> Result<State<R>, Refused> {
-    expect(d.map()? == Some(if version == 1 { ENTRIES_OF_VERSION_1 } else { ENTRIES }))?;
+    expect(d.map()? == Some(entries(version)))?;
 
     expect(d.u8()? == 0)?;
     let id = ClientId::from_bytes(*array(d)?);
@@ -326,6 +341,18 @@ fn decode_body<R: KeyRing>(version: u8, d: &mut Decoder<'_>) -> Result<State<R>,
             d.null()?;
         } else {
             state.latest = Some(Timestamp::from_unix(d.u64()?));
+        }
+    }
+    if version > 2 {
+        expect(d.u8()? == 9)?;
+        if d.datatype()? == minicbor::data::Type::Null {
+            d.null()?;
+        } else {
+            expect(d.array()? == Some(2))?;
+            let why = WhyRefused::of_code(d.u8()?).ok_or(INVALID)?;
+            let refused = RefusedCommand { why, sent: Timestamp::from_unix(d.u64()?) };
+            expect(is_stored(&refused))?;
+            state.order.set_refused(refused);
         }
     }
     Ok(state)

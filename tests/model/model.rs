@@ -2,6 +2,7 @@
 
 mod commands;
 mod previous;
+mod report;
 
 use crate::{
     cast,
@@ -32,6 +33,8 @@ pub(crate) struct State {
     pub(crate) newest: Option<(u64, Vec<Tag>)>,
     /// The latest time seen while there is a previous key.
     pub(crate) latest: Option<u64>,
+    /// Why the newest command that was not applied since the newest accepted one was refused, by its number, and its time.
+    pub(crate) refused: Option<(u8, u64)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -110,6 +113,8 @@ pub(crate) struct Model {
     save_tried: Option<u64>,
     /// By how much previous keys have grown older since the last save.
     unsaved_age: u64,
+    /// Whether the last command could not be stored. Gone after a restart.
+    command_waits: bool,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -138,14 +143,32 @@ impl Model {
     pub(crate) fn new(state: State, room: Room) -> Self {
         let saved = state.clone();
         let (opened, floor, asked, knew_time) = (Vec::new(), None, None, false);
-        let (learned, told, save_tried, unsaved_age) = (None, false, None, 0);
-        Self { state, saved, room, opened, floor, asked, knew_time, learned, told, save_tried, unsaved_age }
+        let (learned, told, save_tried, unsaved_age, command_waits) = (None, false, None, 0, false);
+        Self {
+            state,
+            saved,
+            room,
+            opened,
+            floor,
+            asked,
+            knew_time,
+            learned,
+            told,
+            save_tried,
+            unsaved_age,
+            command_waits,
+        }
     }
 
     pub(crate) fn restart(&mut self, at: Moment) {
-        *self = Self::new(self.saved.clone(), self.room);
+        *self = self.reloaded();
         self.forget_time_without_previous_keys();
         self.erase_in_passing(at);
+    }
+
+    /// A client that was taken up from the store just now.
+    pub(crate) fn reloaded(&self) -> Self {
+        Self::new(self.saved.clone(), self.room)
     }
 
     /// The time, if it is known: a device without a clock counts on by its uptime from what it learned.
@@ -315,7 +338,10 @@ impl Model {
             return Err(Refusal::NotAuthentic.into());
         }
         let body = siv_open(&self.command_key(), sent, &tag, &wire[24..]).ok_or(Refusal::NotAuthentic)?;
+        self.obey(sent, tag, &body, at).inspect_err(|error| self.note_refusal(sent, error, at))
+    }
 
+    fn obey(&mut self, sent: u64, tag: Tag, body: &[u8], at: Moment) -> Result<AppliedCommand, OpenError> {
         // 2. order
         let of_this_second = match &self.state.newest {
             Some((newest, _)) if sent < *newest => {
@@ -341,7 +367,7 @@ impl Model {
         let is_full = of_this_second.len() >= self.room.commands_of_a_second;
         self.state.newest = Some((sent, [of_this_second, vec![tag]].concat()));
         // What a device without a clock knows of the time once it has accepted this.
-        let told = match decode(&body) {
+        let told = match decode(body) {
             Ok(Command::SetTime(now)) => Some(now),
             _ => None,
         };
@@ -353,13 +379,15 @@ impl Model {
                 now => now.map_or(sent, |now| now.max(sent)),
             },
         };
-        let applied = match self.apply(&body, time_of_change) {
+        self.state.refused = None;
+        let applied = match self.apply(body, time_of_change) {
             Err(OpenError::Refused(refusal)) => Err(refusal.into()),
             _ if is_full => Err(OpenError::Full(Full::Commands)),
             applied => applied.and_then(|applied| self.save(at).map(|()| applied).map_err(OpenError::Store)),
         };
         if applied.is_ok() {
             self.age_those_before(&before, time_of_change);
+            self.command_waits = false;
         }
         match (&applied, at.clock) {
             (Err(_), _) => self.state = before,

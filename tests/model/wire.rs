@@ -88,6 +88,27 @@ fn expand(prk: &Key, info: &str) -> Key {
     KNOWN.with_borrow_mut(|known| *known.entry((*prk, info.to_owned())).or_insert_with(compute))
 }
 
+/// The key that reports are sealed under, from the key that commands come under.
+pub(crate) fn report_key(command_key: &Key) -> Key {
+    thread_local!(static KNOWN: RefCell<HashMap<Key, Key>> = RefCell::default());
+    // The extraction of RFC 5869 is `HMAC(salt, ikm)`.
+    let extract = || {
+        let mut mac = SimpleHmac::<Sha3_256>::new_from_slice(b"e4 report v1").unwrap();
+        mac.update(command_key);
+        mac.finalize().into_bytes().into()
+    };
+    let prk = KNOWN.with_borrow_mut(|known| *known.entry(*command_key).or_insert_with(extract));
+    expand(&prk, "report key")
+}
+
+/// `SHA3-256(kind | name | key)[0..16]`, by which a thing that a client holds is in the digest of its state.
+pub(crate) fn entry_hash(kind: u8, name: &[u8], key: &Key) -> Tag {
+    thread_local!(static KNOWN: RefCell<HashMap<Vec<u8>, Tag>> = RefCell::default());
+    let entry = [&[kind], name, key].concat();
+    let hash = || Sha3_256::digest(&entry)[..16].try_into().unwrap();
+    KNOWN.with_borrow_mut(|known| *known.entry(entry.clone()).or_insert_with(hash))
+}
+
 /// Whether an MQTT filter matches a topic.
 pub(crate) fn filter_matches(filter: &str, topic: &str) -> bool {
     fn levels_match(filter: &[&str], topic: &[&str]) -> bool {

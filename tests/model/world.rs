@@ -247,6 +247,7 @@ impl<R: KeyRing> World<R> {
         let (client, at) = (self.client(), self.moment());
         prop_assert_eq!(client.now().map(Timestamp::as_unix), self.model.now(at.clock));
         prop_assert_eq!(Visible::of_client(client), Visible::of_state(&self.model.state));
+        prop_assert_eq!(client.report(), self.model.report(at));
         if let Some(topic) = look_at.map(|n| cast::TOPICS[n]) {
             prop_assert_eq!(client.seal(topic, b""), self.model.seal(topic, b"", at), "{}", topic);
         }
@@ -274,6 +275,8 @@ impl<R: KeyRing> World<R> {
         let clock = TestClock(Rc::new(Cell::new(ClockReading::Uptime(0))));
         let reader = Client::<R, _, _>::load_with(store, clock).unwrap();
         prop_assert_eq!(Visible::of_client(&reader), Visible::of_state(saved), "stored");
+        let at = Moment { clock: ClockReading::Uptime(0), store_works: false };
+        prop_assert_eq!(reader.report(), self.model.reloaded().report(at), "stored");
         self.looked_at = Some(now);
         Ok(())
     }
@@ -360,6 +363,7 @@ fn start_of<R: KeyRing>(mode: Mode, start: &Start) -> (State, ClientBuilder<R>) 
         peers: BTreeMap::new(),
         newest: None,
         latest: None,
+        refused: None,
     };
     let mut builder = ClientBuilder::new(identity).options(start.options);
     let topic_key = |n| TopicKey::from_bytes(&cast::key(n)).unwrap();

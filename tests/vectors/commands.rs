@@ -3,7 +3,9 @@
 use crate::{
     Level, Received, TestClient, builder, client_id, create,
     format::{CommandCase, Key, e4go},
-    seal_under_control_key, topic_hash, topic_key, verifying_key,
+    seal_under_control_key,
+    stored::without_refusal,
+    topic_hash, topic_key, verifying_key,
 };
 use e4::{
     AppliedCommand, C2PublicKey, C2SecretKey, ClientId, ClientKey, Command, CommandError, Identity, Mode, OpenError,
@@ -297,12 +299,12 @@ fn replaced(spare: Spare) -> Option<u64> {
     }
 }
 
-/// All of the state that a client has in memory: setting options stores everything.
+/// All of the state that a client has in memory, but for what it reports as refused: setting options stores everything.
 fn in_memory(mut client: TestClient) -> Vec<u8> {
     client.set_options(*client.options()).unwrap();
     in_store(client)
 }
 
 fn in_store(client: TestClient) -> Vec<u8> {
-    client.into_store().as_bytes().unwrap().to_vec()
+    without_refusal(client.into_store().as_bytes().unwrap())
 }

@@ -17,6 +17,8 @@ mod format;
 mod messages;
 mod reports;
 mod saved_state;
+#[path = "../common/stored.rs"]
+mod stored;
 
 use e4::{
     AppliedCommand, C2PublicKey, C2SecretKey, Client, ClientBuilder, ClientId, ClientKey, Clock, ClockReading, Command,

@@ -6,9 +6,9 @@ mod target;
 
 use crate::{
     fleet::{Fleet, NewKey},
-    names::KeyName,
+    key::KeyName,
     output::{Failure, Output},
-    source::Source,
+    secret_file::Source,
     terminal::{note, printable},
 };
 use anyhow::{Context, ensure};
@@ -207,8 +207,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
 
 impl SetTopicKey {
     fn run(&self, output: Output) -> Result<(), Failure> {
-        self.topic.ensure_not_control()?;
-        let key = self.topic_key_file.key::<TopicKey>()?;
+        let key = self.topic_key_file.secret_key(TopicKey::from_bytes)?;
         let fleet = Fleet::load(&self.target.fleet)?;
         fleet.check_topic_key(key.as_bytes())?;
         let command = Command::SetTopicKey { topic: *self.topic.hash(), key };
@@ -229,12 +228,12 @@ impl SetIdKey {
         }
         let (command, then) = match device.mode {
             Mode::Symmetric => {
-                let key = self.key_file.key::<ClientKey>()?;
+                let key = self.key_file.secret_key(ClientKey::from_bytes)?;
                 fleet.check_new_key(name, &NewKey::Client(key.as_bytes()))?;
                 (Command::SetClientKey(key), format!("put the new key as key_file of {}", printable(name)))
             }
             Mode::PublicKey => {
-                let key = self.key_file.key::<SigningKey>()?;
+                let key = self.key_file.secret_key(SigningKey::from_seed)?;
                 fleet.check_new_key(name, &NewKey::Signing(&key))?;
                 let name = printable(name);
                 let then = format!(
@@ -259,7 +258,7 @@ impl SetPubKey {
     fn run(&self, output: Output) -> Result<(), Failure> {
         let fleet = Fleet::load(&self.target.fleet)?;
         let key = match &self.public_key_file {
-            Some(file) => file.key::<VerifyingKey>()?,
+            Some(file) => file.public_key(VerifyingKey::from_bytes)?,
             None => {
                 let peer = &self.peer.peer;
                 let device = fleet.device(peer).context("its public key is needed: give it with --public-key-file")?;
@@ -281,7 +280,7 @@ impl RemovePubKey {
 
 impl SetC2Key {
     fn run(&self, output: Output) -> Result<(), Failure> {
-        let command = Command::SetC2Key(self.public_key_file.key::<C2PublicKey>()?);
+        let command = Command::SetC2Key(self.public_key_file.public_key(C2PublicKey::from_bytes)?);
         let fleet = Fleet::load(&self.target.fleet)?;
         let sent = send_same(&self.target, &fleet, "set-c2-key", Some(Mode::PublicKey), &command, output);
         keep_both(&self.target, sent, "put the new secret key as c2_key_file")

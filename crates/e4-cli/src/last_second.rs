@@ -2,7 +2,6 @@
 //! for byte, and receivers would take it for a replay. So it waits for the next second, also when another run of the
 //! command published the first one: beside the state `X` the file `X.sent` says what that was.
 
-use crate::whole_file::{NewFile, open_file};
 use anyhow::Context;
 use e4::{Timestamp, Topic};
 use e4_mqtt::Connection;
@@ -10,7 +9,7 @@ use sha3::{Digest as _, Sha3_256};
 use std::{
     collections::HashSet,
     fs,
-    io::{self, Read},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -28,7 +27,6 @@ const HABIT: u32 = 3;
 
 /// What was published in the last second in which anything was.
 pub(crate) struct LastSecond {
-    state: PathBuf,
     path: PathBuf,
     second: Timestamp,
     published: HashSet<Digest>,
@@ -44,9 +42,7 @@ impl LastSecond {
         let mut path = state.as_os_str().to_owned();
         path.push(".sent");
         let path = PathBuf::from(path);
-        let state = state.to_owned();
-        let mut this =
-            Self { state, path, second: Timestamp::now(), published: HashSet::new(), waits: 0, unknown: false };
+        let mut this = Self { path, second: Timestamp::now(), published: HashSet::new(), waits: 0, unknown: false };
         match read(&this.path) {
             Ok(Some((second, published))) if second == this.second => this.published = published,
             Ok(_) => (),
@@ -111,23 +107,27 @@ impl LastSecond {
         }
     }
 
-    /// Puts a new file in the place of the old one, whatever that is. It belongs to whom the state belongs.
+    /// Puts a new file in the place of the old one, whatever that is.
     fn write(&self) -> io::Result<()> {
-        let mut text = format!("{}\n", self.second.as_unix());
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        writeln!(file, "{}", self.second.as_unix())?;
         for digest in &self.published {
-            text += &hex::encode(digest);
-            text.push('\n');
+            writeln!(file, "{}", hex::encode(digest))?;
         }
-        let owner = fs::metadata(&self.state)?;
-        NewFile { path: &self.path, mode: 0o600, owner, replaces: true, to_the_disk: false }.write(text.as_bytes())
+        file.persist(&self.path)?;
+        Ok(())
     }
 }
 
 /// None if there is no file.
 fn read(path: &Path) -> anyhow::Result<Option<(Timestamp, HashSet<Digest>)>> {
     let mut text = String::new();
-    let Some(file) = open_file(path)? else { return Ok(None) };
-    file.take(100_000).read_to_string(&mut text)?;
+    match fs::File::open(path) {
+        Ok(file) => file.take(100_000).read_to_string(&mut text)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
     let mut lines = text.lines();
     let second = lines.next().context("the file is empty")?.parse()?;
     let mut digests = HashSet::new();

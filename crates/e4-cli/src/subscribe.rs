@@ -4,10 +4,9 @@ mod form;
 
 use crate::{
     age_rule::AgeRule,
-    broker::{self, BrokerArgs, PATIENCE, PlaintextArgs, qos, report},
+    broker::{self, BrokerArgs, PATIENCE, PlaintextArgs, filter, qos, report},
     connect::{Connected, Role, connect},
     device::state::UnlockArgs,
-    names::filter,
     output::{Failure, Output},
     terminal::{note, printable},
 };
@@ -227,7 +226,7 @@ impl Run<'_> {
                     if let Event::Disconnected(loss) = &event
                         && loss.in_a_row >= 3
                     {
-                        let reason = broker::why_lost(loss);
+                        let reason = printable(&loss.reason);
                         return Err(anyhow!("the broker closes the connection when it is asked to ({reason})").into());
                     }
                     if self.take(event)?.is_break() {
@@ -359,13 +358,13 @@ impl Args {
             Event::Disconnected(loss) if loss.cause == Cause::TakenOver => bail!(
                 "another program has connected to the broker under the MQTT client id of this one: end it, or give this one \
                  an id of its own with -i ({})",
-                broker::why_lost(loss)
+                printable(&loss.reason)
             ),
             Event::Disconnected(loss) if loss.in_a_row >= MOST_IN_A_ROW => bail!(
                 "the broker ended {} connections in a row soon after it had taken them ({}): another program connects to it \
                  under the MQTT client id of this one, or the broker does not allow something and does not say so",
                 loss.in_a_row,
-                broker::why_lost(loss)
+                printable(&loss.reason)
             ),
             _ => Ok(()),
         }

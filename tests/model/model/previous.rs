@@ -93,6 +93,8 @@ impl Model {
             return Err(STORE_FAILS);
         }
         self.saved = self.state.clone();
+        // A recorded command can be delivered by anybody, and what could not be stored is not stored.
+        self.saved.refused = self.state.refused.filter(|(why, _)| *why < 6);
         self.save_tried = None;
         self.unsaved_age = 0;
         Ok(())
