@@ -1,5 +1,6 @@
 //! How old messages may be, as an argument.
 
+use crate::names;
 use anyhow::Context;
 use e4::{MaxAge, TopicFilter};
 use std::str::FromStr;
@@ -20,6 +21,6 @@ impl FromStr for AgeRule {
             "any" => MaxAge::Any,
             seconds => MaxAge::Seconds(seconds.parse().context("an age is a number of seconds, or `any`")?),
         };
-        Ok(Self { filter: TopicFilter::new(filter)?.into_owned(), max_age })
+        Ok(Self { filter: names::filter(filter)?, max_age })
     }
 }

@@ -1,17 +1,21 @@
 //! Brokers: the arguments that say which and how, spelled as those of mosquitto's tools, and what happens on a connection.
 
+mod disconnected;
 mod not_connected;
 
+pub(crate) use disconnected::why_lost;
+
 use crate::{
+    names::filter,
     output::Failure,
     password::one_line,
-    secret_file::Source,
+    source::Source,
     terminal::{note, printable},
 };
 use anyhow::{Context, anyhow, ensure};
 use clap::{ArgAction, ValueEnum, builder::Resettable};
 use e4::{Client, Topic, TopicFilter};
-use e4_mqtt::{Builder, Cause, Connection, Event, MqttOptions, QoS, rumqttc_v4, rumqttc_v5};
+use e4_mqtt::{Builder, Cause, Connection, Event, Loss, MqttOptions, QoS, rumqttc_v4, rumqttc_v5};
 use mqtt_advice::TlsSettings;
 use std::{path::PathBuf, sync::OnceLock, time::Duration};
 use zeroize::Zeroizing;
@@ -30,7 +34,7 @@ pub(crate) struct BrokerArgs {
     #[arg(short = 'h', long, default_value = "localhost")]
     host: String,
     /// The broker's port; 1883 unless given, 8883 with TLS
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
     /// The user name
     #[arg(short, long, value_name = "NAME", allow_hyphen_values = true)]
@@ -225,24 +229,6 @@ impl PlaintextArgs {
     }
 }
 
-/// For clap: a topic filter that brokers take.
-pub(crate) fn filter(text: &str) -> anyhow::Result<TopicFilter<'static>> {
-    no_control_characters(text)?;
-    Ok(TopicFilter::new(text)?.into_owned())
-}
-
-/// For clap: a topic that brokers take.
-pub(crate) fn topic(text: &str) -> anyhow::Result<Topic<'static>> {
-    no_control_characters(text)?;
-    Ok(Topic::new(text)?.into_owned())
-}
-
-/// MQTT advises against them in names, and brokers close the connection of who uses them.
-fn no_control_characters(name: &str) -> anyhow::Result<()> {
-    ensure!(!name.chars().any(char::is_control), "it has a control character in it, such as a line break or a tab");
-    Ok(())
-}
-
 /// For clap: a quality of service.
 pub(crate) fn qos(text: &str) -> Result<QoS, &'static str> {
     match text {
@@ -260,6 +246,19 @@ pub(crate) fn run<T>(task: impl Future<Output = Result<T, Failure>>) -> Result<T
     // A read from standard input that is under way cannot be ended, and is not worth waiting for.
     runtime.shutdown_background();
     result
+}
+
+/// What it means that connections ended soon one after the other.
+fn in_a_row(loss: &Loss) -> String {
+    if loss.in_a_row <= 2 {
+        return String::new();
+    }
+    let guess = match loss.cause {
+        // The reason is known.
+        Cause::UnknownAnswer(_) | Cause::OverBounds | Cause::Unreadable | Cause::OutOfTurn => "",
+        _ => ": the broker does not allow what this client does, or another client uses its MQTT client id",
+    };
+    format!("; {} times in a row{guess}", loss.in_a_row)
 }
 
 /// Says what happened on a connection, unless it is a message. Refusals are always told, the rest unless `quiet`.
@@ -287,7 +286,7 @@ pub(crate) fn report(event: &Event, quiet: bool) {
             note(format!("The broker grants {} only at QoS {}", printable(filter), *granted as u8));
         }
         Event::Disconnected(loss) if loss.cause == Cause::TakenOver => (),
-        Event::Disconnected(loss) => note(format!("Disconnected ({}), trying again", printable(&loss.to_string()))),
+        Event::Disconnected(loss) => note(format!("Disconnected ({}{}), trying again", why_lost(loss), in_a_row(loss))),
         _ => (),
     }
 }

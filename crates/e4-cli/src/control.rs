@@ -6,9 +6,9 @@ mod target;
 
 use crate::{
     fleet::{Fleet, NewKey},
-    key::KeyName,
+    names::KeyName,
     output::{Failure, Output},
-    secret_file::Source,
+    source::Source,
     terminal::{note, printable},
 };
 use anyhow::{Context, ensure};
@@ -207,7 +207,8 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
 
 impl SetTopicKey {
     fn run(&self, output: Output) -> Result<(), Failure> {
-        let key = self.topic_key_file.secret_key(TopicKey::from_bytes)?;
+        self.topic.ensure_not_control()?;
+        let key = self.topic_key_file.key::<TopicKey>()?;
         let fleet = Fleet::load(&self.target.fleet)?;
         fleet.check_topic_key(key.as_bytes())?;
         let command = Command::SetTopicKey { topic: *self.topic.hash(), key };
@@ -228,12 +229,12 @@ impl SetIdKey {
         }
         let (command, then) = match device.mode {
             Mode::Symmetric => {
-                let key = self.key_file.secret_key(ClientKey::from_bytes)?;
+                let key = self.key_file.key::<ClientKey>()?;
                 fleet.check_new_key(name, &NewKey::Client(key.as_bytes()))?;
                 (Command::SetClientKey(key), format!("put the new key as key_file of {}", printable(name)))
             }
             Mode::PublicKey => {
-                let key = self.key_file.secret_key(SigningKey::from_seed)?;
+                let key = self.key_file.key::<SigningKey>()?;
                 fleet.check_new_key(name, &NewKey::Signing(&key))?;
                 let name = printable(name);
                 let then = format!(
@@ -258,7 +259,7 @@ impl SetPubKey {
     fn run(&self, output: Output) -> Result<(), Failure> {
         let fleet = Fleet::load(&self.target.fleet)?;
         let key = match &self.public_key_file {
-            Some(file) => file.public_key(VerifyingKey::from_bytes)?,
+            Some(file) => file.key::<VerifyingKey>()?,
             None => {
                 let peer = &self.peer.peer;
                 let device = fleet.device(peer).context("its public key is needed: give it with --public-key-file")?;
@@ -280,7 +281,7 @@ impl RemovePubKey {
 
 impl SetC2Key {
     fn run(&self, output: Output) -> Result<(), Failure> {
-        let command = Command::SetC2Key(self.public_key_file.public_key(C2PublicKey::from_bytes)?);
+        let command = Command::SetC2Key(self.public_key_file.key::<C2PublicKey>()?);
         let fleet = Fleet::load(&self.target.fleet)?;
         let sent = send_same(&self.target, &fleet, "set-c2-key", Some(Mode::PublicKey), &command, output);
         keep_both(&self.target, sent, "put the new secret key as c2_key_file")

@@ -1,14 +1,13 @@
 use crate::{
+    key_file::{Kind as KeyKind, print_key, write_key},
+    names::{subtree, topic},
     output::{Failure, Output},
-    secret_file::{Readers, Source, print_key, write_key},
+    source::Source,
     terminal::{note, printable},
 };
-use e4::{NameError, RootKey, Subtree, SubtreeKey, Topic, TopicHash};
+use e4::{RootKey, Subtree, SubtreeKey, Topic};
 use serde::Serialize;
-use std::{
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::path::{Path, PathBuf};
 
 /// Derive the key of a topic or of a subtree
 ///
@@ -77,52 +76,6 @@ struct FromArgs {
     force: bool,
 }
 
-/// For clap: the name of a topic.
-pub(crate) fn topic(text: &str) -> Result<Topic<'static>, NameError> {
-    Topic::new(text).map(Topic::into_owned)
-}
-
-/// For clap: a subtree.
-pub(crate) fn subtree(text: &str) -> Result<Subtree<'static>, NameError> {
-    Subtree::new(text).map(Subtree::into_owned)
-}
-
-/// A topic or a subtree: what has a key.
-#[derive(Clone)]
-pub(crate) enum KeyName {
-    Topic(Topic<'static>),
-    Subtree(Subtree<'static>),
-}
-
-impl FromStr for KeyName {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        if text.contains(['+', '#']) { subtree(text).map(Self::Subtree) } else { topic(text).map(Self::Topic) }
-    }
-}
-
-impl KeyName {
-    pub(crate) fn as_str(&self) -> &str {
-        match self {
-            Self::Topic(topic) => topic.as_str(),
-            Self::Subtree(subtree) => subtree.as_str(),
-        }
-    }
-
-    /// As a part of a line.
-    pub(crate) fn shown(&self) -> String {
-        printable(self.as_str())
-    }
-
-    pub(crate) fn hash(&self) -> &TopicHash {
-        match self {
-            Self::Topic(topic) => topic.hash(),
-            Self::Subtree(subtree) => subtree.hash(),
-        }
-    }
-}
-
 #[derive(Serialize)]
 struct Derived<'a> {
     name: &'a str,
@@ -152,11 +105,11 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     let fingerprint = key.fingerprint().to_string();
     match from.out.as_deref() {
         Some(path) if path == Path::new("-") => {
-            print_key(key.as_bytes())?;
+            print_key(KeyKind::Symmetric, key.as_bytes())?;
             note(format!("fingerprint  {fingerprint}"));
             return Ok(());
         }
-        Some(path) => write_key(path, key.as_bytes(), Readers::Owner, from.force)?,
+        Some(path) => write_key(path, KeyKind::Symmetric, key.as_bytes(), from.force)?,
         None => {}
     }
     let derived = Derived { name, hash: hash.to_string(), fingerprint, secret_file: from.out.as_deref() };
@@ -183,10 +136,10 @@ enum Ancestor<'a> {
 impl FromArgs {
     fn ancestor(&self) -> anyhow::Result<Ancestor<'_>> {
         if let (Some(root), Some(epoch)) = (&self.root_file, self.epoch) {
-            return Ok(Ancestor::Root(root.secret_key(RootKey::from_bytes)?, epoch));
+            return Ok(Ancestor::Root(root.key::<RootKey>()?, epoch));
         }
         if let (Some(key), Some(of)) = (&self.subtree_file, &self.subtree) {
-            return Ok(Ancestor::Subtree(key.secret_key(SubtreeKey::from_bytes)?, of));
+            return Ok(Ancestor::Subtree(key.key::<SubtreeKey>()?, of));
         }
         // clap has seen to it that there is one of the two.
         anyhow::bail!("give --root-file and --epoch, or --subtree-file and --subtree")

@@ -1,9 +1,11 @@
 use crate::{
     id::ClientArgs,
+    key_file::{FileKey, Kind as KeyKind, print_key, with_pub, write_key},
     output::{Failure, Output},
     password,
-    secret_file::{Readers, Source, check_free, print_key, with_pub, write_key},
+    source::Source,
     terminal::note,
+    whole_file::check_free,
 };
 use anyhow::bail;
 use e4::{C2SecretKey, KeyFingerprint, RootKey, SigningKey, TopicKey};
@@ -12,8 +14,9 @@ use std::path::{Path, PathBuf};
 
 /// Make a new key and write it to a file
 ///
-/// A key file is one line of 64 hexadecimal digits that only you can read (mode 0600). A public key goes to a second
-/// file, FILE.pub, to be given to others. No secret is shown; the fingerprint tells whether two files hold the same key.
+/// A key file is one line that only you can read (mode 0600): 64 hexadecimal digits, and before them which key they are,
+/// unless it is a symmetric one. A public key goes to a second file, FILE.pub, to be given to others. No secret is shown; the
+/// fingerprint tells whether two files hold the same key.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -21,7 +24,10 @@ Examples:
   e4 keygen symmetric --password --name pump-7 --out pump-7.key
   e4 keygen symmetric --password-file pump-7.password --name pump-7 --out pump-7.key
   e4 keygen ed25519 --out pump-7.key       writes pump-7.key and pump-7.key.pub
-  e4 keygen root --out plant.root")]
+  e4 keygen root --out plant.root
+
+The words before the digits are root, ed25519-secret, ed25519-public, x25519-secret and x25519-public. Keys of other programs
+are taken with the word put before them.")]
 pub(crate) struct Args {
     #[command(subcommand)]
     kind: Kind,
@@ -69,11 +75,7 @@ struct PasswordArgs {
 
 impl PasswordArgs {
     /// The key from the password, or else a random one.
-    fn key<K>(
-        &self,
-        from_bytes: impl FnOnce(&[u8; 32]) -> Result<K, e4::KeyError>,
-        random: impl FnOnce() -> Result<K, e4::KeyError>,
-    ) -> Result<K, Failure> {
+    fn key<K: FileKey>(&self, random: impl FnOnce() -> Result<K, e4::KeyError>) -> Result<K, Failure> {
         if !self.password && self.password_file.is_none() {
             if self.client.id()?.is_some() {
                 return Err(anyhow::anyhow!("a random key belongs to no client: leave out --name and --id").into());
@@ -82,7 +84,7 @@ impl PasswordArgs {
         }
         let client = self.client.required_id()?;
         let password = password::read(self.password_file.as_ref())?;
-        Ok(from_bytes(&*password::derive_key(&password, &client)?)?)
+        Ok(K::from_bytes(&*password::derive_key(&password, &client)?)?)
     }
 }
 
@@ -103,23 +105,27 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     match &args.kind {
         Kind::Symmetric(args) => {
             args.out.check_free()?;
-            let key = args.key(TopicKey::from_bytes, TopicKey::generate)?;
-            write_secret("symmetric", &args.out, key.as_bytes(), key.fingerprint(), output)
+            let key = args.key(TopicKey::generate)?;
+            write_secret("symmetric", KeyKind::Symmetric, &args.out, key.as_bytes(), key.fingerprint(), output)
         }
         Kind::Ed25519(args) => {
             args.out.check_free_pair()?;
-            let key = args.key(SigningKey::from_seed, SigningKey::generate)?;
-            write_pair("ed25519", &args.out, key.as_seed(), key.verifying_key().as_bytes(), output)
+            let key = args.key(SigningKey::generate)?;
+            let public = key.verifying_key();
+            let halves = [(KeyKind::Ed25519Secret, key.as_seed()), (KeyKind::Ed25519Public, public.as_bytes())];
+            write_pair("ed25519", &args.out, halves, output)
         }
         Kind::X25519(out) => {
             out.check_free_pair()?;
             let key = C2SecretKey::generate()?;
-            write_pair("x25519", out, key.as_bytes(), key.public_key().as_bytes(), output)
+            let public = key.public_key();
+            let halves = [(KeyKind::X25519Secret, key.as_bytes()), (KeyKind::X25519Public, public.as_bytes())];
+            write_pair("x25519", out, halves, output)
         }
         Kind::Root(out) => {
             out.check_free()?;
             let key = RootKey::generate()?;
-            write_secret("root", out, key.as_bytes(), key.fingerprint(), output)
+            write_secret("root", KeyKind::Root, out, key.as_bytes(), key.fingerprint(), output)
         }
     }
 }
@@ -147,27 +153,33 @@ impl OutArgs {
 
 fn write_secret(
     kind: &str,
+    in_file: KeyKind,
     out: &OutArgs,
     key: &[u8; 32],
     fingerprint: KeyFingerprint,
     output: Output,
 ) -> Result<(), Failure> {
     if out.is_stdout() {
-        print_key(key)?;
+        print_key(in_file, key)?;
         note(format!("fingerprint  {fingerprint}"));
         return Ok(());
     }
-    write_key(&out.out, key, Readers::Owner, out.force)?;
+    write_key(&out.out, in_file, key, out.force)?;
     let secret_file = &out.out;
     let fingerprint = Some(fingerprint.to_string());
     let written = Written { kind, secret_file, public_file: None, public_key: None, fingerprint };
     output.print(&written, || written.to_text())
 }
 
-fn write_pair(kind: &str, out: &OutArgs, secret: &[u8; 32], public: &[u8; 32], output: Output) -> Result<(), Failure> {
+fn write_pair(
+    kind: &str,
+    out: &OutArgs,
+    [secret, (public_kind, public)]: [(KeyKind, &[u8; 32]); 2],
+    output: Output,
+) -> Result<(), Failure> {
     let public_file = with_pub(&out.out);
-    write_key(&out.out, secret, Readers::Owner, out.force)?;
-    write_key(&public_file, public, Readers::Everyone, out.force)?;
+    write_key(&out.out, secret.0, secret.1, out.force)?;
+    write_key(&public_file, public_kind, public, out.force)?;
     let (public_file, public_key) = (Some(public_file), Some(hex::encode(public)));
     let written = Written { kind, secret_file: &out.out, public_file, public_key, fingerprint: None };
     output.print(&written, || written.to_text())

@@ -2,6 +2,7 @@
 //! for byte, and receivers would take it for a replay. So it waits for the next second, also when another run of the
 //! command published the first one: beside the state `X` the file `X.sent` says what that was.
 
+use crate::whole_file::{NewFile, open_file};
 use anyhow::Context;
 use e4::{Timestamp, Topic};
 use e4_mqtt::Connection;
@@ -9,7 +10,7 @@ use sha3::{Digest as _, Sha3_256};
 use std::{
     collections::HashSet,
     fs,
-    io::{self, Read, Write},
+    io::{self, Read},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -27,6 +28,7 @@ const HABIT: u32 = 3;
 
 /// What was published in the last second in which anything was.
 pub(crate) struct LastSecond {
+    state: PathBuf,
     path: PathBuf,
     second: Timestamp,
     published: HashSet<Digest>,
@@ -42,7 +44,9 @@ impl LastSecond {
         let mut path = state.as_os_str().to_owned();
         path.push(".sent");
         let path = PathBuf::from(path);
-        let mut this = Self { path, second: Timestamp::now(), published: HashSet::new(), waits: 0, unknown: false };
+        let state = state.to_owned();
+        let mut this =
+            Self { state, path, second: Timestamp::now(), published: HashSet::new(), waits: 0, unknown: false };
         match read(&this.path) {
             Ok(Some((second, published))) if second == this.second => this.published = published,
             Ok(_) => (),
@@ -107,27 +111,23 @@ impl LastSecond {
         }
     }
 
-    /// Puts a new file in the place of the old one, whatever that is.
+    /// Puts a new file in the place of the old one, whatever that is. It belongs to whom the state belongs.
     fn write(&self) -> io::Result<()> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        writeln!(file, "{}", self.second.as_unix())?;
+        let mut text = format!("{}\n", self.second.as_unix());
         for digest in &self.published {
-            writeln!(file, "{}", hex::encode(digest))?;
+            text += &hex::encode(digest);
+            text.push('\n');
         }
-        file.persist(&self.path)?;
-        Ok(())
+        let owner = fs::metadata(&self.state)?;
+        NewFile { path: &self.path, mode: 0o600, owner, replaces: true, to_the_disk: false }.write(text.as_bytes())
     }
 }
 
 /// None if there is no file.
 fn read(path: &Path) -> anyhow::Result<Option<(Timestamp, HashSet<Digest>)>> {
     let mut text = String::new();
-    match fs::File::open(path) {
-        Ok(file) => file.take(100_000).read_to_string(&mut text)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
+    let Some(file) = open_file(path)? else { return Ok(None) };
+    file.take(100_000).read_to_string(&mut text)?;
     let mut lines = text.lines();
     let second = lines.next().context("the file is empty")?.parse()?;
     let mut digests = HashSet::new();

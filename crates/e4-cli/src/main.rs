@@ -13,16 +13,19 @@ mod fleet;
 mod id;
 mod inspect;
 mod key;
+mod key_file;
 mod keygen;
 mod last_second;
 mod losses;
+mod names;
 mod output;
 mod password;
 mod publish;
 mod seal;
-mod secret_file;
+mod source;
 mod subscribe;
 mod terminal;
+mod whole_file;
 
 use clap::{Parser, Subcommand};
 use output::Output;
@@ -40,8 +43,8 @@ use tracing_subscriber::EnvFilter;
 Begin with `e4 demo`. Files with keys are given as a path, `-` for standard input or `env:NAME` for an environment variable. \
 E4_LOG=debug logs what happens.
 
-Exit codes: 0 done; 1 it could not be done; 2 the command line is wrong; 3 a message was refused (open); \
-27 the time is over (sub -W)."
+Exit codes: 0 done; 1 it could not be done; 2 the command line is wrong; 3 a message (open) or a command \
+(pub --only-connect) was refused; 27 the time is over (sub -W)."
 )]
 struct Cli {
     /// Print results as JSON, for programs

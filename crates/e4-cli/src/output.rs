@@ -1,6 +1,7 @@
 //! What the command prints, and how it ends.
 
 use crate::terminal::{self, clean, note};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use e4::Timestamp;
 use serde::Serialize;
 use std::{io::Write, process::ExitCode};
@@ -20,6 +21,23 @@ impl Output {
     }
 }
 
+/// A payload in JSON.
+#[derive(Serialize)]
+pub(crate) struct Payload {
+    payload: String,
+    /// `utf-8`: the payload is the text itself; `base64`: it is none, and this is its base64.
+    payload_encoding: &'static str,
+}
+
+impl Payload {
+    pub(crate) fn new(payload: &[u8]) -> Self {
+        match str::from_utf8(payload) {
+            Ok(text) => Self { payload: text.to_owned(), payload_encoding: "utf-8" },
+            Err(_) => Self { payload: BASE64_STANDARD.encode(payload), payload_encoding: "base64" },
+        }
+    }
+}
+
 /// A time as people read it: ISO 8601, UTC.
 pub(crate) fn iso_time(time: Timestamp) -> String {
     let seconds = i64::try_from(time.as_unix()).ok();
@@ -33,7 +51,7 @@ pub(crate) fn iso_time(time: Timestamp) -> String {
 pub(crate) enum Failure {
     /// Exit code 1: a file, a key, the network or an argument's value.
     Error(anyhow::Error),
-    /// Exit code 3: the message was refused; the reason.
+    /// Exit code 3: a message or a command was refused; which, and why.
     Refused(String),
     /// Exit code 27, as `mosquitto_sub`: the time given with `-W` is over before the messages asked for came.
     TimedOut,

@@ -1,6 +1,6 @@
 //! Passwords, and keys made from them.
 
-use crate::secret_file::Source;
+use crate::source::Source;
 use anyhow::{Context, anyhow, ensure};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use e4::ClientId;

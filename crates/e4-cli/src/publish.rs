@@ -1,18 +1,19 @@
 //! `e4 pub`: publishes sealed messages.
 
 use crate::{
-    broker::{self, BrokerArgs, PATIENCE, PlaintextArgs, qos, report, topic},
+    broker::{self, BrokerArgs, PATIENCE, PlaintextArgs, qos, report},
     connect::{Connected, Role, connect},
     device::state::UnlockArgs,
     last_second::LastSecond,
     losses::Losses,
+    names::topic,
     output::{Failure, Output},
-    secret_file::Source,
+    source::Source,
     terminal::{note, printable},
 };
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::ArgGroup;
-use e4::Topic;
+use e4::{Client, OpenError, Refusal, Topic};
 use e4_mqtt::{BrokerError, Cause, Connection, Delivery, Event, Events, Loss, PublishError, QoS};
 use std::{
     fs,
@@ -20,7 +21,10 @@ use std::{
     ops::ControlFlow,
     path::{Path, PathBuf},
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -37,7 +41,8 @@ const UNDER_WAY: usize = 256;
 /// They are sealed, and in public-key mode signed, with the keys in a device's state. Commands of the key server that
 /// wait for the device are carried out first. The device's session at the broker is called e4-ID, with its client id.
 ///
-/// The command ends when the broker has the messages, and with exit code 1 if it does not take one, or ends the connection.
+/// The command ends when the broker has the messages, and with exit code 1 if it does not take one, or ends the connection;
+/// --only-connect ends with 3 if a command that waited was refused.
 ///
 /// A message that is equal to one of the same second on the same topic is sent in the next second, also if another run of
 /// this command sent that one: receivers take equal messages of one second for one. For more of them in a second put a
@@ -116,23 +121,20 @@ pub(crate) fn run(args: &Args, _: Output) -> Result<(), Failure> {
     let what = args.what()?;
     let device = args.unlock.open(&args.state)?;
     let quiet = args.quiet;
-    if args.retain && matches!(&what, What::Message(message) if message.is_empty()) {
-        note(
-            "Note: the broker keeps this empty message, sealed as it is; to have it forget what it keeps, use --clear-retained",
-        );
-    }
     broker::run(async {
         // Messages in the device's session are for `e4 sub`.
         let shape = |builder| args.plaintext.apply(builder).leave_messages();
+        let mut refused = RefusedCommands::of(&device);
         let take = &mut |event: Event| {
             report(&event, quiet);
+            refused.count(&event);
             goes_on(&event)?;
             Ok(ControlFlow::Continue(()))
         };
         let Connected { connection, mut events, keeps_commands } =
             connect(&args.broker, Role::Device, device, &shape, take).await?;
         // Whatever the broker says of the session: some have kept one and say that there is none.
-        let in_time = timeout(PATIENCE, catch_up(&connection, &mut events, quiet)).await;
+        let in_time = timeout(PATIENCE, catch_up(&connection, &mut events, quiet, &mut refused)).await;
         in_time.context(
             "the broker did not say within 20 s whether more commands wait for this device: nothing was published",
         )??;
@@ -150,30 +152,82 @@ pub(crate) fn run(args: &Args, _: Output) -> Result<(), Failure> {
             note(format!("Connected to {}, which keeps commands for this device from now on", args.broker.address()));
         }
         let mut second = LastSecond::open(&args.state);
+        let confirmed = Arc::new(AtomicU64::new(0));
         let result = tokio::select! {
             biased;
-            result = args.publish_all(&connection, what, &mut second) => result,
-            loss = lost.too_many() => Err(args.not_published(&loss)),
+            result = args.publish_all(&connection, what, &mut second, &confirmed) => result,
+            loss = lost.too_many() => Err(args.not_published(&loss, &confirmed)),
         };
         second.close().await;
         let result = match result {
             // QoS 0 has no answer. A broker that answers the next question has read the message and gone on.
             Ok(()) if args.qos == QoS::AtMostOnce && args.topic.is_some() => tokio::select! {
                 biased;
-                loss = lost.any() => Err(args.not_published(&loss)),
+                loss = lost.any() => Err(args.not_published(&loss, &confirmed)),
                 _answered_or_not = connection.round_trip() => Ok(()),
             },
             result => result,
         };
         let patience = if result.is_ok() { PATIENCE } else { Duration::ZERO };
         connection.shutdown(patience).await?;
-        result
+        result?;
+        if args.only_connect { refused.into_result() } else { Ok(()) }
     })
+}
+
+/// Commands that arrived on the device's own control topic and were not carried out.
+struct RefusedCommands {
+    control_topic: String,
+    number: u32,
+    last_reason: String,
+}
+
+impl RefusedCommands {
+    fn of(device: &Client) -> Self {
+        Self { control_topic: device.control_topic().to_string(), number: 0, last_reason: String::new() }
+    }
+
+    fn count(&mut self, event: &Event) {
+        let Event::Refused(refused) = event else { return };
+        // What came again was carried out before.
+        let is_again = matches!(refused.reason, OpenError::Refused(Refusal::Repeated | Refusal::Superseded { .. }));
+        if refused.topic == self.control_topic && !is_again {
+            self.number = self.number.saturating_add(1);
+            self.last_reason = refused.reason.to_string();
+        }
+    }
+
+    /// Whoever connects a device so that it gets its commands wants to know that it did not.
+    fn into_result(self) -> Result<(), Failure> {
+        let commands = match self.number {
+            0 => return Ok(()),
+            1 => "a command".to_owned(),
+            number => format!("{number} commands"),
+        };
+        Err(Failure::Refused(format!(
+            "{commands} on the control topic, the last one as {}. If the key server sent it, compare the key of this device \
+             that it has with that of the state",
+            self.last_reason
+        )))
+    }
+}
+
+/// Which line of standard input a message is.
+type LineNumber = Option<u64>;
+
+/// A line, before what is said of it.
+fn in_line(line: LineNumber) -> String {
+    line.map(|line| format!("line {line}: ")).unwrap_or_default()
 }
 
 /// Lets the commands arrive that waited in the broker. It sends them before it answers; or, if they are many, the next ones
 /// as soon as the handshake of the first ones is over, which takes up to a round trip more.
-async fn catch_up(connection: &Connection, events: &mut Events, quiet: bool) -> Result<(), Failure> {
+async fn catch_up(
+    connection: &Connection,
+    events: &mut Events,
+    quiet: bool,
+    refused: &mut RefusedCommands,
+) -> Result<(), Failure> {
     let mut round_trips_without_any = 0;
     while round_trips_without_any < 2 {
         round_trips_without_any += 1;
@@ -188,6 +242,7 @@ async fn catch_up(connection: &Connection, events: &mut Events, quiet: bool) -> 
                         round_trips_without_any = 0;
                     }
                     report(&event, quiet);
+                    refused.count(&event);
                 }
                 answer = &mut answer => {
                     answer?;
@@ -237,40 +292,55 @@ impl Args {
         Ok(What::Message(message))
     }
 
-    fn not_published(&self, loss: &Loss) -> Failure {
+    fn not_published(&self, loss: &Loss, confirmed: &AtomicU64) -> Failure {
         let topic = self.topic.as_ref().map(Topic::as_str).unwrap_or_default();
-        let (topic, reason) = (printable(topic), printable(&loss.reason));
+        let (topic, reason) = (printable(topic), broker::why_lost(loss));
+        let unconfirmed = confirmed.load(Ordering::Relaxed).saturating_add(1);
+        let lines = if self.stdin_line && self.qos != QoS::AtMostOnce {
+            format!("line {unconfirmed}, and what follows: ")
+        } else {
+            String::new()
+        };
         let hint = match (loss.cause, self.qos) {
             // It has said what it does not take.
-            (Cause::UnknownAnswer(_), _) => return anyhow!("not published on {topic}: {reason}").into(),
+            (Cause::UnknownAnswer(_), _) => return anyhow!("{lines}not published on {topic}: {reason}").into(),
             (_, QoS::ExactlyOnce) => {
                 "it may be too large for the broker, or not allowed; brokers without QoS 2 do so too: try -q 1"
             }
             _ => "it may be too large for the broker, or not allowed",
         };
-        anyhow!("not published on {topic}: the connection ended ({reason}); {hint}").into()
+        anyhow!("{lines}not published on {topic}: the connection ended ({reason}); {hint}").into()
     }
 
-    async fn publish_all(&self, connection: &Connection, what: What, second: &mut LastSecond) -> Result<(), Failure> {
+    async fn publish_all(
+        &self,
+        connection: &Connection,
+        what: What,
+        second: &mut LastSecond,
+        confirmed: &Arc<AtomicU64>,
+    ) -> Result<(), Failure> {
         // clap has seen to it that there is one, or nothing to publish.
         let Some(topic) = &self.topic else { return Ok(()) };
         let (under_way, deliveries) = mpsc::channel(UNDER_WAY);
-        let confirmed = tokio::spawn(confirm(deliveries));
+        let all_confirmed = tokio::spawn(confirm(deliveries, Arc::clone(confirmed)));
         match what {
             What::Message(message) => {
-                let _given_up = under_way.send(self.publish(connection, topic, &message, second).await?).await;
+                self.note_empty(topic, &message);
+                let _given_up = under_way.send((None, self.publish(connection, topic, &message, second).await?)).await;
             }
             What::Forget => {
                 let delivery = connection.clear_retained(topic).await?;
-                let _given_up = under_way.send(delivery).await;
+                let _given_up = under_way.send((None, delivery)).await;
             }
             What::LinesOfStdin => self.publish_lines(connection, topic, second, &under_way).await?,
             What::Nothing => (),
         }
         drop(under_way);
-        let in_time = timeout(PATIENCE, confirmed).await;
+        let in_time = timeout(PATIENCE, all_confirmed).await;
         let in_time = in_time.map_err(|_| anyhow!("the broker did not confirm within {} s", PATIENCE.as_secs()))?;
-        Ok(in_time?.with_context(|| format!("not published on {topic}"))?)
+        in_time?.map_err(|(line, error)| {
+            anyhow!(error).context(format!("{}not published on {topic}", in_line(line))).into()
+        })
     }
 
     async fn publish_lines(
@@ -278,20 +348,38 @@ impl Args {
         connection: &Connection,
         topic: &Topic<'_>,
         second: &mut LastSecond,
-        under_way: &mpsc::Sender<Delivery>,
+        under_way: &mpsc::Sender<(LineNumber, Delivery)>,
     ) -> Result<(), Failure> {
         let mut stdin = BufReader::new(tokio::io::stdin());
         let mut line = Vec::new();
+        let mut number = 0;
+        let mut is_noted = false;
         while stdin.read_until(b'\n', &mut line).await.context("could not read standard input")? > 0 {
+            number += 1;
             let message = line.strip_suffix(b"\n").unwrap_or(&line);
-            let delivery = self.publish(connection, topic, message, second).await?;
-            if under_way.send(delivery).await.is_err() {
+            is_noted = is_noted || self.note_empty(topic, message);
+            let delivery = self.publish(connection, topic, message, second).await;
+            let delivery = delivery.map_err(|error| anyhow!("{}{error:#}", in_line(Some(number))))?;
+            if under_way.send((Some(number), delivery)).await.is_err() {
                 // The broker has refused one, which our caller finds out.
                 break;
             }
             line.clear();
         }
         Ok(())
+    }
+
+    /// Says what becomes of an empty message that is to be retained, and whether it is one.
+    fn note_empty(&self, topic: &Topic<'_>, message: &[u8]) -> bool {
+        let is_kept = self.retain && message.is_empty();
+        if is_kept && !self.quiet {
+            note(if self.plaintext.covers(topic) {
+                "Note: an empty message that is not sealed has the broker forget what it keeps for the topic"
+            } else {
+                "Note: the broker keeps this empty message, sealed as it is; to have it forget what it keeps, use --clear-retained"
+            });
+        }
+        is_kept
     }
 
     async fn publish(
@@ -327,10 +415,14 @@ impl Args {
     }
 }
 
-/// Waits for the broker's word on each message, up to the first one that it does not take.
-async fn confirm(mut deliveries: mpsc::Receiver<Delivery>) -> Result<(), BrokerError> {
-    while let Some(delivery) = deliveries.recv().await {
-        delivery.await?;
+/// Waits for the broker's word on each message, up to the first one that it does not take, and counts.
+async fn confirm(
+    mut deliveries: mpsc::Receiver<(LineNumber, Delivery)>,
+    confirmed: Arc<AtomicU64>,
+) -> Result<(), (LineNumber, BrokerError)> {
+    while let Some((line, delivery)) = deliveries.recv().await {
+        delivery.await.map_err(|error| (line, error))?;
+        confirmed.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
 }

@@ -2,16 +2,16 @@
 
 use crate::{
     device::state::UnlockArgs,
-    key,
-    output::{Failure, Output, iso_time},
-    secret_file::Source,
+    names::ensure_no_control_character,
+    output::{Failure, Output, Payload, iso_time},
+    source::Source,
     terminal::{self, note},
 };
 use anyhow::{Context, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use e4::{
-    AppliedCommand, Client, ClientId, ClientKey, Identity, KeyRole, MaxAge, MemoryStore, Message, OpenError, Opened,
-    Options, Topic, TopicKey,
+    AppliedCommand, Client, ClientId, ClientKey, Identity, KeyRole, MaxAge, MemoryStore, Message, NameError, OpenError,
+    Opened, Options, Topic, TopicKey,
 };
 use serde::Serialize;
 use std::{
@@ -79,10 +79,15 @@ struct KeyArgs {
     #[arg(long, value_name = "FILE", requires = "topic")]
     state: Option<PathBuf>,
     /// The topic that the message is for
-    #[arg(long, short, value_name = "TOPIC", requires = "state", value_parser = key::topic, allow_hyphen_values = true)]
+    #[arg(long, short, value_name = "TOPIC", requires = "state", value_parser = topic, allow_hyphen_values = true)]
     topic: Option<Topic<'static>>,
     #[command(flatten)]
     unlock: UnlockArgs,
+}
+
+/// For clap: a topic, also one with control characters, on which others may have published.
+fn topic(text: &str) -> Result<Topic<'static>, NameError> {
+    Topic::new(text).map(Topic::into_owned)
 }
 
 /// How the sealed message is written.
@@ -99,6 +104,7 @@ pub(crate) struct TextArgs {
 
 pub(crate) fn seal(args: &SealArgs, _: Output) -> Result<(), Failure> {
     let (client, topic) = args.key.client(Options::default())?;
+    ensure_no_control_character(topic.as_str()).context("the topic")?;
     let sealed = client.seal(&topic, &read_stdin()?)?;
     write_stdout(&args.text.encode(sealed))
 }
@@ -148,7 +154,7 @@ impl KeyArgs {
             return Ok((self.unlock.open(state)?, topic.clone()));
         }
         let key = self.topic_key_file.as_ref().context("give --topic-key-file, or --state and --topic")?;
-        let key = key.secret_key(TopicKey::from_bytes)?;
+        let key = key.key::<TopicKey>()?;
         // A message is bound to its key and not to the name of its topic, nor in symmetric mode to a client.
         let topic = Topic::new("any")?;
         let identity = Identity::symmetric(ClientId::from_bytes([0; 16]), ClientKey::generate()?);
@@ -205,8 +211,8 @@ fn write_stdout(bytes: &[u8]) -> Result<(), Failure> {
 
 #[derive(Serialize)]
 struct OpenedMessage {
-    /// In base64.
-    payload: String,
+    #[serde(flatten)]
+    payload: Payload,
     sent: u64,
     age: Option<u64>,
     signer: Option<String>,
@@ -217,7 +223,7 @@ struct OpenedMessage {
 impl OpenedMessage {
     fn new(message: &Message<Vec<u8>>) -> Self {
         Self {
-            payload: BASE64_STANDARD.encode(&message.payload),
+            payload: Payload::new(&message.payload),
             sent: message.sent.as_unix(),
             age: message.age,
             signer: message.signer.map(|signer| signer.to_string()),

@@ -4,9 +4,10 @@ mod form;
 
 use crate::{
     age_rule::AgeRule,
-    broker::{self, BrokerArgs, PATIENCE, PlaintextArgs, filter, qos, report},
+    broker::{self, BrokerArgs, PATIENCE, PlaintextArgs, qos, report},
     connect::{Connected, Role, connect},
     device::state::UnlockArgs,
+    names::filter,
     output::{Failure, Output},
     terminal::{note, printable},
 };
@@ -226,7 +227,7 @@ impl Run<'_> {
                     if let Event::Disconnected(loss) = &event
                         && loss.in_a_row >= 3
                     {
-                        let reason = printable(&loss.reason);
+                        let reason = broker::why_lost(loss);
                         return Err(anyhow!("the broker closes the connection when it is asked to ({reason})").into());
                     }
                     if self.take(event)?.is_break() {
@@ -358,13 +359,13 @@ impl Args {
             Event::Disconnected(loss) if loss.cause == Cause::TakenOver => bail!(
                 "another program has connected to the broker under the MQTT client id of this one: end it, or give this one \
                  an id of its own with -i ({})",
-                printable(&loss.reason)
+                broker::why_lost(loss)
             ),
             Event::Disconnected(loss) if loss.in_a_row >= MOST_IN_A_ROW => bail!(
                 "the broker ended {} connections in a row soon after it had taken them ({}): another program connects to it \
                  under the MQTT client id of this one, or the broker does not allow something and does not say so",
                 loss.in_a_row,
-                printable(&loss.reason)
+                broker::why_lost(loss)
             ),
             _ => Ok(()),
         }

@@ -32,16 +32,15 @@ fn folder() -> Folder {
         ("topic.key", &TOPIC_KEY),
         ("subtree.key", &SUBTREE_KEY),
         ("storage.key", &STORAGE_KEY),
-        ("pump-7.seed", &seed("pump-7")),
-        ("panel-1.seed", &seed("panel-1")),
     ] {
         folder.write_key(name, key);
     }
     for name in ["pump-7", "panel-1"] {
-        folder.write(&format!("{name}.pub"), hex::encode(verifying_key(name)));
+        folder.write_key_of("ed25519-secret", &format!("{name}.seed"), &seed(name));
+        folder.write_key_of("ed25519-public", &format!("{name}.pub"), &verifying_key(name));
     }
     let c2 = C2SecretKey::from_bytes(&C2_KEY).unwrap();
-    folder.write("c2.pub", hex::encode(c2.public_key().as_bytes()));
+    folder.write_key_of("x25519-public", "c2.pub", c2.public_key().as_bytes());
     folder
 }
 
@@ -121,7 +120,7 @@ fn a_public_key_device_is_made_and_shown_without_its_secrets() {
         "id": ClientId::from_name("panel-1").unwrap().to_string(), "public_key": hex::encode(verifying_key("panel-1")),
     }]);
     assert_eq!(shown["peers"], peer);
-    assert_eq!(shown["c2_public_key"], folder.read("c2.pub"));
+    assert_eq!(shown["c2_public_key"], folder.digits("c2.pub"));
     assert_eq!(shown["max_ages"], json!([{ "filter": "plant/+/state", "max_age": null }]));
     assert_eq!(shown["topics"].as_array().unwrap().len(), 2);
     let subtree = shown["topics"].as_array().unwrap().iter().find(|topic| topic["name"] == "plant/7/#").unwrap();
@@ -134,7 +133,7 @@ fn a_public_key_device_is_made_and_shown_without_its_secrets() {
 #[test]
 fn bad_devices_are_not_made() {
     let folder = folder();
-    folder.write("no-point.pub", format!("02{}", "00".repeat(31)));
+    folder.write("no-point.pub", format!("ed25519-public 02{}", "00".repeat(31)));
     let before = folder.names();
     let who = "device init --state s --name pump-7";
     for (args, code, reason) in [
@@ -166,7 +165,7 @@ fn a_secret_half_is_not_taken_for_a_public_key() {
     let folder = folder();
     folder.run("keygen x25519 --out server").ok();
     let args = "device init --state s --name pump-7 --signing-key-file pump-7.seed --c2-key-file";
-    folder.run(&format!("{args} server")).fails(1, "server.pub");
+    folder.run(&format!("{args} server")).fails(1, "name the file of its public half");
     folder.run(&format!("{args} server.pub")).ok();
 }
 

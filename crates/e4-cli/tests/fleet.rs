@@ -47,19 +47,14 @@ fn folder() -> Folder {
     let folder = Folder::new();
     std::fs::create_dir_all(folder.path().join("site/keys")).unwrap();
     folder.write("site/fleet.toml", FLEET);
-    for (name, key) in [
-        ("pump", &CLIENT_KEY),
-        ("valve", &VALVE_KEY),
-        ("c2", &C2_KEY),
-        ("topic", &TOPIC_KEY),
-        ("panel", &SEED),
-        ("tablet", &TABLET_SEED),
-    ] {
+    for (name, key) in [("pump", &CLIENT_KEY), ("valve", &VALVE_KEY), ("topic", &TOPIC_KEY)] {
         folder.write_key(&format!("site/keys/{name}.key"), key);
     }
+    folder.write_key_of("x25519-secret", "site/keys/c2.key", &C2_KEY);
     for (name, seed) in [("panel", &SEED), ("tablet", &TABLET_SEED)] {
         let public = SigningKey::from_seed(seed).unwrap().verifying_key();
-        folder.write(&format!("site/keys/{name}.key.pub"), hex::encode(public.as_bytes()));
+        folder.write_key_of("ed25519-secret", &format!("site/keys/{name}.key"), seed);
+        folder.write_key_of("ed25519-public", &format!("site/keys/{name}.key.pub"), public.as_bytes());
     }
     folder
 }
@@ -116,15 +111,34 @@ fn who_is_not_in_the_fleet_gets_nothing() {
         ("set-id-key --key-file site/keys/topic.key --to pump,panel", 1, "name one device"),
         ("set-topic-key a/+ --topic-key-file site/keys/topic.key --all", 2, "the filter has no key"),
         ("set-topic-key a --topic-key-file missing --all", 1, "could not read missing"),
-        ("set-topic-key a --topic-key-file site/keys/panel.key.pub --all", 1, "has the name of a public key"),
-        ("set-c2-key --public-key-file site/keys/panel.key --all", 1, "the secret half of a key pair"),
+        ("reset-topics --to pump, --to panel", 1, "an empty name"),
+        ("reset-topics --group plant,,", 1, "an empty name"),
+        ("reset-topics --to pump -p 0", 2, "0 is not in 1..=65535"),
+        (
+            "set-topic-key a --topic-key-file site/keys/panel.key.pub --all",
+            1,
+            "this is the public Ed25519 key of a client",
+        ),
+        (
+            "set-c2-key --public-key-file site/keys/panel.key --all",
+            1,
+            "this is the secret Ed25519 key of a client, and the public X25519 key of a key server is needed",
+        ),
+        ("set-topic-key CONTROL --topic-key-file site/keys/topic.key --all", 1, "no topic key belongs there"),
+        ("set-topic-key CONTROL/report --topic-key-file site/keys/topic.key --all", 1, "no topic key belongs there"),
+        ("rotate CONTROL --all --out x", 1, "no topic key belongs there"),
+        ("rotate CONTROL/# --all --out x", 1, "no topic key belongs there"),
+        ("rotate e4/# --all --out x", 1, "no topic key belongs there"),
         ("rotate a --all", 2, "--out"),
         ("rotate a --all --out x --topic-key-file site/keys/topic.key", 2, "cannot be used with"),
         ("rotate a --all --root-file site/keys/topic.key", 2, "--epoch"),
         ("rotate a --all --out site/keys/topic.key", 1, "--force"),
     ] {
-        print(&folder, args).fails(code, reason).hides(&SEED);
+        // Of a device that is in the fleet; that of any other is one too.
+        let args = args.replace("CONTROL", "e4/00112233445566778899aabbccddeeff");
+        print(&folder, &args).fails(code, reason).hides(&SEED);
     }
+    assert!(!folder.path().join("x").exists());
     assert_eq!(folder.read("site/keys/topic.key").trim(), hex::encode(TOPIC_KEY));
 }
 
@@ -140,6 +154,14 @@ fn a_fleet_file_that_is_wrong_is_refused_as_a_whole_and_not_shown() {
         (format!("c2_key = \"{secret}\"\n{device}"), "line 1: unknown field `c2_key`"),
         ("[devices.x]\nkey_file = \"k\"\n".into(), "missing field `mode`"),
         (device.replace("symmetric", "secret"), "line 2: unknown variant `secret`"),
+        (device.replace("\"k\"", "nozzle.key"), "line 3: the value is not in quotes: write text as \"text\""),
+        (device.replace("\"k\"", "keys/k"), "line 3: the value is not in quotes"),
+        (device.replace("\"k\"", "1e.key"), "line 3: the value is not in quotes"),
+        (device.replace("\"k\"", "12"), "line 3: the value is not in quotes"),
+        (device.replace("\"k\"", "inf"), "line 3: the value is not in quotes"),
+        (device.replace("\"symmetric\"", "symmetric"), "line 2: the value is not in quotes"),
+        (format!("{device}groups = [a]\n"), "line 4: the value is not in quotes"),
+        (format!("{device}groups = \"a\"\n"), "line 4: invalid type: string (not shown), expected a sequence"),
         (device.replace("key_file", "public_key_file"), "the device x: in symmetric mode a device has a key_file"),
         (device.replace("symmetric", "public-key"), "in public-key mode a device has a public_key_file"),
         (format!("{device}public_key_file = \"p\"\n"), "and no public_key_file"),
@@ -188,7 +210,7 @@ fn commands_reach_devices_by_other_transports() {
     folder.run("keygen ed25519 --out panel-new.key").ok();
     folder.run("keygen symmetric --out pump-new.key").ok();
     let c2 = e4::C2SecretKey::from_bytes(&C2_KEY).unwrap();
-    folder.write("c2.pub", hex::encode(c2.public_key().as_bytes()));
+    folder.write_key_of("x25519-public", "c2.pub", c2.public_key().as_bytes());
     folder.run("device init --state pump.state --name pump --key-file site/keys/pump.key").ok();
     let keys = "--signing-key-file site/keys/panel.key --c2-key-file c2.pub";
     folder.run(&format!("device init --state panel.state --name panel {keys}")).ok();
@@ -218,7 +240,7 @@ fn commands_reach_devices_by_other_transports() {
         assert_eq!(apply(&folder, device, &run), [applied], "{args}");
     }
     let shown = folder.run("device show --state panel.state --json").ok().json();
-    assert_eq!(shown["public_key"], folder.read("panel-new.key.pub").trim());
+    assert_eq!(shown["public_key"], folder.digits("panel-new.key.pub"));
     assert_eq!((&shown["peers"], &shown["topics"][0]["name"]), (&json!([]), &Value::Null));
 
     // The fleet file follows, and the panel takes what is sealed for its new key.
@@ -227,7 +249,7 @@ fn commands_reach_devices_by_other_transports() {
     assert!(run.stderr().contains("as c2_key_file in site/fleet.toml"), "{}", run.stderr());
     assert_eq!(apply(&folder, "panel", &run), ["set-c2-key"]);
     let shown = folder.run("device show --state panel.state --json").ok().json();
-    assert_eq!(shown["c2_public_key"], folder.read("c2-new.key.pub").trim());
+    assert_eq!(shown["c2_public_key"], folder.digits("c2-new.key.pub"));
 }
 
 fn hash(name: &str) -> String {
@@ -285,7 +307,7 @@ fn a_hard_rotation_pushes_the_old_key_out_and_never_twice_in_one_second() {
 #[test]
 fn keys_of_a_rotation_come_from_the_root_key_if_it_is_given() {
     let folder = folder();
-    folder.write_key("plant.root", &[7; 32]);
+    folder.write_key_of("root", "plant.root", &[7; 32]);
     let root = RootKey::from_bytes(&[7; 32]).unwrap();
     for (name, expected) in [
         ("a/b", root.topic_key(5, &Topic::new("a/b").unwrap())),

@@ -23,9 +23,9 @@ const KEY_OF_PASSWORD: &str = "572ef79353bd77c908badbc5b1d57ce6620ffec4c58047942
 
 fn key_in(folder: &Folder, name: &str) -> [u8; 32] {
     let text = folder.read(name);
-    let digits = text.strip_suffix('\n').expect("a key file is one line");
-    assert_eq!(digits, digits.to_lowercase());
-    hex::decode(digits).unwrap().try_into().unwrap()
+    let line = text.strip_suffix('\n').expect("a key file is one line");
+    assert_eq!(line, line.to_lowercase());
+    folder.key(name)
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_key_file_is_replaced_only_by_force() {
         ("keygen ed25519 --out c", "c.pub"),
         ("key topic t --root-file root --epoch 1 --out d", "d"),
     ] {
-        folder.write_key("root", &[1; 32]);
+        folder.write_key_of("root", "root", &[1; 32]);
         folder.write(file, "precious");
         folder.run(args).fails(1, "--force");
         assert_eq!(folder.read(file), "precious");
@@ -92,6 +92,13 @@ fn half_of_a_pair_is_not_written_where_the_other_half_is_in_the_way() {
     folder.write("a.pub", "precious");
     folder.run("keygen x25519 --out a").fails(1, "a.pub exists");
     assert_eq!(folder.names(), ["a.pub"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_named_and_no_temporary_one() {
+    let folder = Folder::new();
+    let run = folder.run("keygen symmetric --out absent/a.key").fails(1, "could not write absent/a.key: No such file");
+    assert!(!run.stderr().contains(".e4-") && !run.stderr().contains("at path"), "{}", run.stderr());
 }
 
 #[cfg(unix)]
@@ -132,7 +139,7 @@ fn a_password_and_a_client_give_the_same_key_wherever_the_password_comes_from() 
         .env("PASSWORD", PASSWORD)
         .assert()
         .success();
-    assert_eq!(folder.read("pair").trim_end(), KEY_OF_PASSWORD);
+    assert_eq!(folder.digits("pair"), KEY_OF_PASSWORD);
 
     folder.run_with("keygen symmetric --password --out other --name pump-8", PASSWORD).ok();
     assert_ne!(folder.read("other").trim_end(), KEY_OF_PASSWORD);
@@ -184,7 +191,7 @@ fn keys_are_derived_from_a_root_key_and_from_a_subtree_key() {
     let root = RootKey::from_bytes(&[9; 32]).unwrap();
     let topic = Topic::new("plant/7/pump").unwrap();
     let expected = root.topic_key(3, &topic);
-    folder.write_key("root", root.as_bytes());
+    folder.write_key_of("root", "root", root.as_bytes());
 
     let run = folder.run("key topic plant/7/pump --root-file root --epoch 3 --out topic.key --json").ok();
     assert_eq!(key_in(&folder, "topic.key"), *expected.as_bytes());
@@ -211,10 +218,11 @@ fn keys_are_derived_from_a_root_key_and_from_a_subtree_key() {
 #[test]
 fn keys_are_not_derived_for_what_has_none() {
     let folder = Folder::new();
-    folder.write_key("root", &[9; 32]);
+    folder.write_key_of("root", "root", &[9; 32]);
     folder.run("key topic plant/# --root-file root --epoch 1").fails(2, "wildcard");
     folder.run("key subtree plant/+/# --root-file root --epoch 1").fails(2, "no key");
-    folder.run("key topic a/b --subtree-file root --subtree c/#").fails(1, "does not lie in the subtree");
+    folder.write_key("wide", &[9; 32]);
+    folder.run("key topic a/b --subtree-file wide --subtree c/#").fails(1, "does not lie in the subtree");
     folder.run("key topic a/b --root-file root").fails(2, "--epoch");
     folder.run("key topic a/b").fails(2, "--root-file");
     folder.run("key topic a/b --subtree-file root").fails(2, "--subtree");
@@ -226,12 +234,12 @@ fn keys_are_not_derived_for_what_has_none() {
 #[test]
 fn a_key_is_read_from_a_file_from_standard_input_and_from_the_environment() {
     let folder = Folder::new();
-    let digits = hex::encode([9; 32]);
-    folder.write("root", format!("\r\n  {}\t\n", digits.to_uppercase()));
+    let line = format!("root {}", hex::encode([9; 32]));
+    folder.write("root", format!("\r\n  root \t {}\t\n", hex::encode_upper([9; 32])));
     folder.set_mode("root", 0o600);
     let from_file = folder.run("key topic a --root-file root --epoch 1").ok();
-    let from_stdin = folder.run_with("key topic a --root-file - --epoch 1", digits.as_str()).ok();
-    let from_env = folder.e4("key topic a --root-file env:ROOT --epoch 1").env("ROOT", &digits).output().unwrap();
+    let from_stdin = folder.run_with("key topic a --root-file - --epoch 1", line.as_str()).ok();
+    let from_env = folder.e4("key topic a --root-file env:ROOT --epoch 1").env("ROOT", &line).output().unwrap();
     assert_eq!([from_stdin.stdout().as_bytes(), &from_env.stdout], [from_file.stdout().as_bytes(); 2]);
     assert_eq!(from_file.stderr(), "");
 }
@@ -242,10 +250,15 @@ fn bad_key_files_are_named_without_showing_what_is_in_them() {
     let digits = hex::encode([0xa7; 32]);
     for (content, reason) in [
         ("", "root is empty"),
+        ("root", "root: a key is 64 hexadecimal digits, and here are 4 characters"),
+        (&format!("roots {digits}"), "root: before the digits of a key is a word that names no kind of key"),
+        (&format!("{digits} root"), "a word that names no kind of key"),
+        (&format!("root {digits} {digits}"), "root: a key is one line"),
+        (&digits, "root: this is a symmetric key"),
         ("a7a7a7a7", "root: a key is 64 hexadecimal digits, and here are 8 characters"),
         (&format!("{digits}a7"), "66 characters"),
         (&digits.replacen("a7", "x7", 1), "other characters"),
-        (&"0".repeat(64), "root: the key is all zero"),
+        (&format!("root {}", "0".repeat(64)), "root: the key is all zero"),
         (&"a7".repeat(4000), "longer than"),
     ] {
         folder.write("root", content);
@@ -257,14 +270,13 @@ fn bad_key_files_are_named_without_showing_what_is_in_them() {
     folder.run("key topic a --root-file absent --epoch 1").fails(1, "could not read absent");
     folder.run("key topic a --root-file env:E4_TEST_ABSENT --epoch 1").fails(1, "E4_TEST_ABSENT is not set");
     folder.run("key topic a --root-file - --epoch 1").fails(1, "standard input is empty");
-    folder.run("key topic a --root-file root.pub --epoch 1").fails(1, "leave out the .pub");
 }
 
 #[cfg(unix)]
 #[test]
 fn a_secret_that_others_can_read_is_used_with_a_warning() {
     let folder = Folder::new();
-    folder.write_key("root", &[9; 32]);
+    folder.write_key_of("root", "root", &[9; 32]);
     for (mode, warned) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true), (0o644, true)] {
         folder.set_mode("root", mode);
         let run = folder.run("key topic a --root-file root --epoch 1").ok();
@@ -337,7 +349,7 @@ fn the_time_of_an_opened_message_is_told_on_demand() {
     let run = folder.run_with("open --topic-key-file key --verbose", sealed.clone()).ok();
     assert_eq!((run.stdout(), run.stderr()), ("payload", "sealed at 2023-11-14T22:13:20Z\n"));
     let json = folder.run_with("open --topic-key-file key --json", sealed).ok().json();
-    assert_eq!((json["payload"].as_str(), json["sent"].as_u64()), (Some("cGF5bG9hZA=="), Some(1_700_000_000)));
+    assert_eq!((json["payload"].as_str(), json["sent"].as_u64()), (Some("payload"), Some(1_700_000_000)));
     assert_eq!((&json["signer"], json["previous_key"].as_bool()), (&serde_json::Value::Null, Some(false)));
 }
 
@@ -461,4 +473,72 @@ fn seal_at(sent: Timestamp) -> Vec<u8> {
     let identity = Identity::symmetric(ClientId::from_bytes([1; 16]), ClientKey::from_bytes(&[1; 32]).unwrap());
     let builder = Client::builder(identity).topic_key(topic.hash(), TopicKey::from_bytes(&[5; 32]).unwrap()).unwrap();
     builder.create_with_clock(MemoryStore::new(), At(sent)).unwrap().seal(&topic, b"payload").unwrap()
+}
+
+#[test]
+fn f22_no_name_of_a_topic_has_a_control_character() {
+    let folder = Folder::new();
+    folder.write_key("key", &[5; 32]);
+    folder.write_key_of("root", "root", &[9; 32]);
+    folder.run("device init --state s --name d --key-file key").ok();
+    folder.write("fleet.toml", "[devices.d]\nmode = \"symmetric\"\nkey_file = \"key\"\n");
+    folder.run("keygen symmetric --out topic").ok();
+    for character in ["\t", "\u{1}", "\n", "\u{7f}", "\u{85}"] {
+        for (args, code) in [
+            ("device init --state x --name d --key-file key --topic-key NAME=topic", 2),
+            ("device init --state x --name d --key-file key --max-age NAME=any", 2),
+            ("device show --state s --topic NAME", 2),
+            ("key topic NAME --root-file root --epoch 1", 2),
+            ("key subtree NAME/# --root-file root --epoch 1", 2),
+            ("key topic a --subtree-file topic --subtree NAME/#", 2),
+            ("control set-topic-key NAME --topic-key-file topic --all --print-hex", 2),
+            ("control set-topic-key NAME/# --topic-key-file topic --all --print-hex", 2),
+            ("control remove-topic NAME --all --print-hex", 2),
+            ("control rotate NAME --out out --all --print-hex", 2),
+            ("pub --state s -t NAME -m x", 2),
+            ("pub --state s -t a -m x --plaintext-topic NAME/#", 2),
+            ("sub --state s -t NAME/#", 2),
+            ("sub --state s -t a -U NAME", 2),
+            ("sub --state s -t a --max-age NAME=any", 2),
+            ("seal --state s --topic NAME", 1),
+        ] {
+            let name = format!("a{character}b");
+            let mut command = folder.e4("");
+            command.args(args.split(' ').map(|arg| arg.replace("NAME", &name)));
+            common::Run(command.output().unwrap()).fails(code, "control character");
+        }
+        if character != "\n" {
+            folder.write("names", format!("a\na{character}b\n"));
+            folder
+                .run("device show --state s --topics-file names")
+                .fails(1, "names, line 2: it has a control character");
+        }
+    }
+    // What others sealed for such a topic can be opened.
+    let topic = Topic::new("a\tb").unwrap();
+    let control = ClientId::from_name("d").unwrap().control_topic();
+    let recipient = e4::controller::Recipient::symmetric(
+        ClientId::from_name("d").unwrap(),
+        &ClientKey::from_bytes(&[5; 32]).unwrap(),
+    );
+    let key = TopicKey::from_bytes(&folder.key("topic")).unwrap();
+    let given = recipient.seal_dated(&e4::Command::set_topic_key(&topic, key), Timestamp::now()).unwrap();
+    folder.run_with(&format!("open --state s --topic {control}"), given.as_bytes()).ok();
+    let sealed = folder.run_with("seal --topic-key-file topic", "x").ok().0.stdout;
+    let mut open = folder.e4("open --state s --topic");
+    let opened = open.arg("a\tb").write_stdin(sealed).output().unwrap();
+    assert_eq!(common::Run(opened).ok().stdout(), "x");
+}
+
+#[test]
+fn payloads_in_json_are_text_or_else_base64_as_those_of_subscribers_are() {
+    let folder = Folder::new();
+    folder.write_key("key", &[5; 32]);
+    for (payload, text, encoding) in
+        [(&b"4,2 b\xc3\xa4r"[..], "4,2 bär", "utf-8"), (b"\xff", "/w==", "base64"), (b"", "", "utf-8")]
+    {
+        let sealed = folder.run_with("seal --topic-key-file key", payload).ok().0.stdout;
+        let json = folder.run_with("open --topic-key-file key --json", sealed).ok().json();
+        assert_eq!((&json["payload"], &json["payload_encoding"]), (&text.into(), &encoding.into()));
+    }
 }

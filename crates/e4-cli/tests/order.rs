@@ -105,7 +105,10 @@ fn f34_nothing_goes_out_before_the_lane_is_stored() {
     let reset = "control reset-topics --all --print-hex";
     folder.run(reset).ok();
     let good = folder.read("fleet.toml.lanes");
-    for damaged in [good.replace(' ', "  "), format!("{good}x"), format!("{good}{good}")] {
+    let comment: String = good.lines().filter(|line| line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+    for damaged in
+        [good.replace(' ', "  "), format!("{good}x"), format!("{good}{good}"), String::new(), "\n".into(), comment]
+    {
         folder.write("fleet.toml.lanes", &damaged);
         folder.run(reset).fails(1, "fleet.toml.lanes is damaged");
         assert_eq!(folder.read("fleet.toml.lanes"), damaged);
@@ -116,9 +119,17 @@ fn f34_nothing_goes_out_before_the_lane_is_stored() {
     std::fs::remove_dir(folder.path().join("fleet.toml.lanes")).unwrap();
     #[cfg(unix)]
     {
-        std::os::unix::fs::symlink("elsewhere", folder.path().join("fleet.toml.lanes")).unwrap();
-        folder.run(reset).fails(1, "without which nothing is sent");
-        assert!(!folder.path().join("elsewhere").exists());
+        let lanes = folder.path().join("fleet.toml.lanes");
+        for (target, content) in [("absent", None), ("good", Some(&good)), ("other", Some(&"secret".to_owned()))] {
+            if let Some(content) = content {
+                folder.write(target, content);
+            }
+            std::os::unix::fs::symlink(target, &lanes).unwrap();
+            let run = folder.run(reset).fails(1, "fleet.toml.lanes is a link, and not followed");
+            assert!(!run.stderr().contains("damaged"), "{}", run.stderr());
+            std::fs::remove_file(&lanes).unwrap();
+            assert_eq!(folder.path().join(target).exists(), content.is_some());
+        }
     }
 }
 
@@ -200,6 +211,7 @@ fn f07_equal_keys_in_a_fleet_are_refused() {
     let folder = fleet(&["pump", "panel"]);
     folder.run("keygen ed25519 --out signer.key").ok();
     folder.run("keygen x25519 --out c2.key").ok();
+    folder.write_key("plain-c2.key", &folder.key("c2.key"));
     let whole = folder.read("fleet.toml");
     let public =
         |name: &str, file: &str| format!("[devices.{name}]\nmode = \"public-key\"\npublic_key_file = \"{file}\"\n");
@@ -214,7 +226,10 @@ fn f07_equal_keys_in_a_fleet_are_refused() {
             whole.clone() + &public("a", "signer.key.pub") + &public("b", "signer.key.pub"),
             "the devices a and b have the same key",
         ),
-        (c2.to_owned() + &whole + &symmetric("other", "c2.key"), "the device other has the key of the key server"),
+        (
+            c2.to_owned() + &whole + &symmetric("other", "plain-c2.key"),
+            "the device other has the key of the key server",
+        ),
     ] {
         folder.write("fleet.toml", more);
         for command in
@@ -236,44 +251,42 @@ fn f07_a_topic_key_that_is_the_key_of_a_device_or_of_the_key_server_is_refused()
     folder.run("keygen ed25519 --out signer.key").ok();
     let signer = "[devices.signer]\nmode = \"public-key\"\npublic_key_file = \"signer.key.pub\"\n";
     folder.write("fleet.toml", format!("c2_key_file = \"c2.key\"\n{}{signer}", folder.read("fleet.toml")));
-    for (copied, file) in [("c2.key.pub", "c2-public.key"), ("signer.key.pub", "signer-public.key")] {
-        folder.write(file, folder.read(copied));
-        folder.set_mode(file, 0o600);
+    // The digits alone are a symmetric key.
+    for copied in ["c2.key", "c2.key.pub", "signer.key.pub"] {
+        folder.write_key(&format!("plain-{copied}"), &folder.key(copied));
     }
+    folder.write_key_of("root", "pump.root", &folder.key("pump.key"));
     for (key, reason) in [
         ("pump.key", "the topic key is that of the device pump"),
-        ("c2.key", "the topic key is that of the key server"),
-        ("c2-public.key", "the topic key is that of the key server"),
-        ("signer-public.key", "the topic key is that of the device signer"),
+        ("plain-c2.key", "the topic key is that of the key server"),
+        ("plain-c2.key.pub", "the topic key is that of the key server"),
+        ("plain-signer.key.pub", "the topic key is that of the device signer"),
     ] {
         for command in [
             format!("set-topic-key a --topic-key-file {key}"),
             format!("set-topic-key a/# --topic-key-file {key}"),
             format!("rotate a --topic-key-file {key}"),
             format!("rotate a --hard --topic-key-file {key}"),
-            format!("rotate a --root-file {key} --epoch 1 --out x"),
         ] {
             folder.run(&format!("control {command} --all --print-hex")).fails(1, reason);
         }
     }
+    let from_root = "control rotate a --root-file pump.root --epoch 1 --out x --all --print-hex";
+    folder.run(from_root).fails(1, "the topic key is that of the device pump");
     assert!(!folder.path().join("x").exists());
     // Nor does a device get a key that is another's.
     folder.run("keygen symmetric --out other.key").ok();
     let other = "[devices.other]\nmode = \"symmetric\"\nkey_file = \"other.key\"\n";
     folder.write("fleet.toml", folder.read("fleet.toml") + other);
+    folder.write_key_of("ed25519-secret", "c2.seed", &folder.key("c2.key"));
+    folder.write_key_of("ed25519-secret", "pump.seed", &folder.key("pump.key"));
     for (key, to, reason) in [
         ("pump.key", "other", "the device pump has that key"),
-        ("c2.key", "other", "the key of the key server"),
-        ("signer.key", "other", ""),
-        ("c2.key", "signer", "the key of the key server"),
-        ("pump.key", "signer", "the device pump has that key"),
+        ("plain-c2.key", "other", "the key of the key server"),
+        ("c2.seed", "signer", "the key of the key server"),
+        ("pump.seed", "signer", "the device pump has that key"),
     ] {
-        let run = folder.run(&format!("control set-id-key --key-file {key} --to {to} --print-hex"));
-        if reason.is_empty() {
-            run.ok();
-        } else {
-            run.fails(1, reason);
-        }
+        folder.run(&format!("control set-id-key --key-file {key} --to {to} --print-hex")).fails(1, reason);
     }
 }
 
@@ -284,10 +297,10 @@ fn f07_a_device_does_not_begin_with_a_topic_key_that_is_its_own() {
     folder.run(&format!("{init} a=topic.key --topic-key b/#=pump.key")).fails(1, "the client's own key too");
     folder.run("keygen ed25519 --out pair").ok();
     folder.run("keygen x25519 --out c2").ok();
-    for key in ["pair", "c2-public"] {
-        folder.write("c2-public", folder.read("c2.pub"));
+    for own in ["pair", "c2.pub"] {
+        folder.write_key("plain", &folder.key(own));
         let keys = "--signing-key-file pair --c2-key-file c2.pub";
-        folder.run(&format!("device init --state s --name s {keys} --topic-key a={key}")).fails(1, "own key too");
+        folder.run(&format!("device init --state s --name s {keys} --topic-key a=plain")).fails(1, "own key too");
     }
     assert!(!folder.path().join("s").exists());
 }
@@ -337,7 +350,7 @@ fn the_public_halves_are_those_that_key_files_have() {
     let folder = Folder::new();
     folder.run("keygen x25519 --out c2").ok();
     folder.run("keygen ed25519 --out s").ok();
-    let key = |name: &str| -> [u8; 32] { hex::decode(folder.read(name).trim()).unwrap().try_into().unwrap() };
+    let key = |name: &str| folder.key(name);
     assert_eq!(C2SecretKey::from_bytes(&key("c2")).unwrap().public_key().as_bytes(), &key("c2.pub"));
     assert_eq!(SigningKey::from_seed(&key("s")).unwrap().verifying_key().as_bytes(), &key("s.pub"));
 }

@@ -30,7 +30,7 @@ fn f39_a_password_file_alone_is_enough() {
     folder.run(&format!("keygen symmetric --password-file password {who} one")).ok();
     folder.run(&format!("keygen ed25519 --password-file password {who} pair")).ok();
     assert_eq!(folder.read("one"), folder.read("both"));
-    assert_eq!(folder.read("pair"), folder.read("both"));
+    assert_eq!(folder.key("pair"), folder.key("both"));
     folder.run("keygen symmetric --password-file password --out x").fails(2, "--name");
 }
 
@@ -168,43 +168,84 @@ fn f44_a_key_in_the_wrong_place_is_not_shown() {
 }
 
 #[test]
-fn f44_a_secret_key_is_not_taken_for_a_public_one() {
+fn f44_no_key_is_taken_for_one_of_another_kind_whatever_its_file_is_called() {
     let folder = Folder::new();
-    folder.run("keygen ed25519 --out pair").ok();
+    folder.run("keygen symmetric --out symmetric").ok();
+    folder.run("keygen root --out root").ok();
+    folder.run("keygen ed25519 --out ed").ok();
     folder.run("keygen x25519 --out c2").ok();
-    folder.write("mode", "0600");
+    // What is sent, and where it goes.
     folder.write(
         "fleet.toml",
-        "c2_key_file = \"c2\"\n[devices.d]\nmode = \"public-key\"\npublic_key_file = \"pair.pub\"\n",
+        "c2_key_file = \"c2\"\n[devices.d]\nmode = \"public-key\"\npublic_key_file = \"ed.pub\"\n\
+         [devices.s]\nmode = \"symmetric\"\nkey_file = \"client\"\n",
     );
-    // A lone secret half, under other names; half of all seeds are points.
-    for n in 0..2_u8 {
-        folder.write_key("seed", &[n + 1; 32]);
-        for args in [
-            "device init --state s --name d --signing-key-file pair --c2-key-file seed",
-            "device init --state s --name d --signing-key-file pair --c2-key-file c2.pub --peer x=seed",
-            "control set-pub-key x --public-key-file seed --all --print-hex",
-            "control set-c2-key --public-key-file seed --all --print-hex",
-        ] {
-            folder.run(args).fails(1, "has not the name of a public key").hides(&[n + 1; 32]);
+    folder.run("keygen symmetric --out client").ok();
+    folder.run("keygen ed25519 --out other").ok();
+    let init = "device init --force --state x --name d";
+    let pair = "--signing-key-file other --c2-key-file c2.pub";
+    for (args, right) in [
+        (format!("{init} --key-file FILE"), "symmetric"),
+        (format!("{init} --key-file client --storage-key-file FILE"), "symmetric"),
+        (format!("{init} --key-file client --topic-key t=FILE"), "symmetric"),
+        (format!("{init} --signing-key-file FILE --c2-key-file c2.pub"), "ed"),
+        (format!("{init} --signing-key-file other --c2-key-file FILE"), "c2.pub"),
+        (format!("{init} {pair} --peer p=FILE"), "ed.pub"),
+        ("control set-topic-key t --topic-key-file FILE --all --print-hex".into(), "symmetric"),
+        ("control rotate t --topic-key-file FILE --all --print-hex".into(), "symmetric"),
+        ("control rotate t --root-file FILE --epoch 1 --all --print-hex".into(), "root"),
+        ("control set-id-key --key-file FILE --to s --print-hex".into(), "symmetric"),
+        ("control set-id-key --key-file FILE --to d --print-hex".into(), "ed"),
+        ("control set-pub-key p --public-key-file FILE --all --print-hex".into(), "ed.pub"),
+        ("control set-c2-key --public-key-file FILE --all --print-hex".into(), "c2.pub"),
+        ("key topic t --root-file FILE --epoch 1".into(), "root"),
+        ("key topic t --subtree-file FILE --subtree #".into(), "symmetric"),
+        ("seal --topic-key-file FILE".into(), "symmetric"),
+    ] {
+        for kind in ["symmetric", "root", "ed", "ed.pub", "c2", "c2.pub"] {
+            let name = if args.contains("public-key-file") || args.contains("--peer") { "given.pub" } else { "given" };
+            folder.write(name, folder.read(kind));
+            folder.set_mode(name, 0o600);
+            let run = folder.run(&args.replace("FILE", name));
+            if kind == right {
+                run.ok();
+            } else {
+                run.fails(1, "is needed").hides(&folder.key(kind));
+            }
         }
     }
-    folder.write("copied", folder.read("pair"));
-    folder.write("copied.pub", folder.read("pair").to_uppercase());
-    folder.run("control set-pub-key x --public-key-file copied.pub --all --print-hex").fails(1, "is the secret key");
-    folder.run("control set-pub-key x --public-key-file copied --all --print-hex").fails(1, "the secret half");
-    folder
-        .write("fleet.toml", "c2_key_file = \"c2\"\n[devices.d]\nmode = \"public-key\"\npublic_key_file = \"seed\"\n");
-    folder.run("control reset-topics --all --print-hex --json");
-    let run = folder.run("control reset-topics --all --print-hex");
-    assert_eq!(run.code(), 1);
-    assert!(run.stderr().contains("has not the name of a public key"), "{}", run.stderr());
-    // A pipe has no name, and who writes - means it.
-    folder.write(
-        "fleet.toml",
-        "c2_key_file = \"c2\"\n[devices.d]\nmode = \"public-key\"\npublic_key_file = \"pair.pub\"\n",
-    );
-    folder.run_with("control set-pub-key x --public-key-file - --all --print-hex", folder.read("pair.pub")).ok();
+    // The same in the fleet file.
+    for (right, entry) in [
+        ("c2", "c2_key_file = \"given\"\n[devices.d]\nmode = \"public-key\"\npublic_key_file = \"ed.pub\"\n"),
+        ("ed.pub", "c2_key_file = \"c2\"\n[devices.d]\nmode = \"public-key\"\npublic_key_file = \"given\"\n"),
+        ("symmetric", "[devices.d]\nmode = \"symmetric\"\nkey_file = \"given\"\n"),
+    ] {
+        folder.write("fleet.toml", entry);
+        for kind in ["symmetric", "root", "ed", "ed.pub", "c2", "c2.pub"] {
+            folder.write("given", folder.read(kind));
+            let run = folder.run("control reset-topics --all --print-hex");
+            assert_eq!(run.code() == 0, kind == right, "{entry}{kind}: {}", run.stderr());
+            assert!(kind == right || run.stderr().contains("is needed"), "{}", run.stderr());
+            run.hides(&folder.key(kind));
+        }
+    }
+}
+
+#[test]
+fn f44_a_key_of_another_program_needs_the_word_before_it_unless_it_is_symmetric() {
+    let folder = Folder::new();
+    folder.run("keygen ed25519 --out ed").ok();
+    folder.run("keygen x25519 --out c2").ok();
+    // Half of all seeds are points.
+    for n in 0..4 {
+        folder.write_key("seed.pub", &[n + 1; 32]);
+        let run =
+            folder.run("device init --state s --name d --signing-key-file ed --c2-key-file c2.pub --peer x=seed.pub");
+        run.fails(1, "if it is the public Ed25519 key of a client, write ed25519-public and a space there");
+    }
+    let line = format!("ed25519-public {}", folder.digits("ed.pub"));
+    let init = "device init --state s --name d --signing-key-file ed --c2-key-file c2.pub --peer x=-";
+    folder.run_with(init, line).ok();
 }
 
 /// Characters in a name that end a line, steer a terminal in two ways, and turn text around.

@@ -146,11 +146,31 @@ fn f47_a_state_that_is_replaced_hands_on_the_order_of_commands() {
     folder.run(INIT).ok();
     let (recorded, earlier, later) = (command_in(50), command_in(20), command_in(90));
     folder.run_with(&open(), recorded.clone()).ok();
-    folder.run(&format!("{INIT} --force")).ok();
+    let told = folder.run(&format!("{INIT} --force")).ok();
+    assert!(told.stderr().contains("took commands up to"), "{}", told.stderr());
     for recorded in [&recorded, &earlier] {
         folder.run_with(&open(), recorded.clone()).fails(3, "older than the newest accepted command");
     }
     folder.run_with(&open(), later).ok();
+    // Nor by a way around, over a device of another name, sealed or not.
+    folder.write_key("storage.key", &[0x57; 32]);
+    let (recorded, later) = (command_in(500), command_in(900));
+    folder.run_with(&open(), recorded.clone()).ok();
+    let other = INIT.replace("--name pump-7", "--name other");
+    for (there, back) in [(other.clone(), INIT.to_owned()), (other, format!("{INIT} --storage-key-file storage.key"))] {
+        let told = folder.run(&format!("{there} --force")).ok();
+        assert!(told.stderr().contains("took commands up to"), "{}", told.stderr());
+        folder.run(&format!("{back} --force")).ok();
+        let unlock = if back == INIT { "" } else { "--storage-key-file storage.key --name pump-7" };
+        let open = format!("{} {unlock}", open());
+        folder.run_with(&open, recorded.clone()).fails(3, "older than the newest accepted command");
+    }
+    let open_sealed = format!("{} --storage-key-file storage.key --name pump-7", open());
+    folder.run_with(&open_sealed, later).ok();
+    // A key from a stream is there once.
+    let from_stdin = format!("{INIT} --force --storage-key-file -");
+    folder.run_with(&from_stdin, folder.read("storage.key")).ok();
+    folder.run(&format!("{INIT} --force")).ok();
     // What cannot be read is replaced too, and the user is told what that means.
     folder.write("pump-7.state", "no state");
     let replaced = folder.run(&format!("{INIT} --force")).ok();

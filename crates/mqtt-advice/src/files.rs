@@ -117,15 +117,8 @@ impl fmt::Display for LoadError {
     }
 }
 
-impl core::error::Error for LoadError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Read(_, error) => Some(error),
-            Self::Library(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+// No source: the sentence has it already.
+impl core::error::Error for LoadError {}
 
 /// All certificates of a file.
 pub(crate) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, LoadError> {

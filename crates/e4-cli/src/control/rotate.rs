@@ -3,9 +3,10 @@
 use super::{send::Order, target::TargetArgs};
 use crate::{
     fleet::{Device, Fleet},
-    key::KeyName,
+    key_file::{Kind, write_key},
+    names::KeyName,
     output::{Failure, Output},
-    secret_file::{Readers, Source, write_key},
+    source::Source,
     terminal::note,
 };
 use anyhow::{Context, ensure};
@@ -62,6 +63,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
+    args.topic.ensure_not_control()?;
     let fleet = Fleet::load(&args.target.fleet)?;
     let devices = fleet.select(&args.target.whom, None)?;
     let key = args.key(&fleet)?;
@@ -105,20 +107,20 @@ fn turns<'a>(devices: Vec<(&'a str, &'a Device)>, topic: &KeyName) -> Vec<Vec<(&
 
 fn keep(path: &Path, key: &TopicKey, force: bool) -> anyhow::Result<()> {
     ensure!(path.as_os_str() != "-", "the new key goes into a file, as it may be needed again: name one with --out");
-    write_key(path, key.as_bytes(), Readers::Owner, force)
+    write_key(path, Kind::Symmetric, key.as_bytes(), force)
 }
 
 impl Args {
     fn key(&self, fleet: &Fleet) -> anyhow::Result<TopicKey> {
         if let Some(file) = &self.topic_key_file {
-            let key = file.secret_key(TopicKey::from_bytes)?;
+            let key = file.key::<TopicKey>()?;
             fleet.check_topic_key(key.as_bytes())?;
             return Ok(key);
         }
         let Some(root) = &self.root_file else {
             return Ok(TopicKey::generate()?);
         };
-        let root = root.secret_key(RootKey::from_bytes)?;
+        let root = root.key::<RootKey>()?;
         fleet.check_topic_key(root.as_bytes())?;
         let epoch = self.epoch.context("give --epoch with --root-file")?;
         Ok(match &self.topic {

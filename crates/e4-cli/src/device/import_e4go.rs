@@ -18,7 +18,7 @@
 use super::state::{Created, NewStateArgs};
 use crate::{
     output::{Failure, Output, iso_time},
-    secret_file::Source,
+    source::Source,
     terminal::{note, printable, without_keys},
 };
 use anyhow::{Context, anyhow, bail, ensure};

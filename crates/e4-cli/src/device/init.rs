@@ -2,9 +2,9 @@ use super::state::{Created, NewStateArgs};
 use crate::{
     age_rule::AgeRule,
     id::ClientArgs,
-    key::KeyName,
+    names::KeyName,
     output::{Failure, Output},
-    secret_file::Source,
+    source::Source,
 };
 use anyhow::{Context, ensure};
 use clap::ArgGroup;
@@ -89,14 +89,14 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
 impl Args {
     fn identity(&self, id: ClientId) -> anyhow::Result<Identity> {
         if let Some(key) = &self.key_file {
-            return Ok(Identity::symmetric(id, key.secret_key(ClientKey::from_bytes)?));
+            return Ok(Identity::symmetric(id, key.key::<ClientKey>()?));
         }
         let (Some(signing), Some(c2)) = (&self.signing_key_file, &self.c2_key_file) else {
             // clap has seen to it that there is one of the two.
             anyhow::bail!("give --key-file, or --signing-key-file and --c2-key-file");
         };
-        let signing = signing.secret_key(SigningKey::from_seed)?;
-        Ok(Identity::public_key(id, signing, c2.public_key(C2PublicKey::from_bytes)?)?)
+        let signing = signing.key::<SigningKey>()?;
+        Ok(Identity::public_key(id, signing, c2.key::<C2PublicKey>()?)?)
     }
 
     fn put_in_keys(
@@ -106,13 +106,14 @@ impl Args {
         let mut given = HashSet::new();
         for Assigned { to, source } in &self.topic_key {
             ensure!(given.insert(*to.hash()), "--topic-key {} is given twice", to.shown());
-            let key = source.secret_key(TopicKey::from_bytes)?;
+            to.ensure_not_control()?;
+            let key = source.key::<TopicKey>()?;
             builder = builder.topic_key(to.hash(), key).with_context(|| format!("--topic-key {}", to.shown()))?;
         }
         let mut given = HashSet::new();
         for Assigned { to, source } in &self.peer {
             ensure!(given.insert(to), "--peer {to} is given twice");
-            let key = source.public_key(VerifyingKey::from_bytes)?;
+            let key = source.key::<VerifyingKey>()?;
             builder = builder.peer(ClientId::from_name(to)?, key).with_context(|| format!("--peer {to}"))?;
         }
         for rule in &self.max_age {

@@ -1,6 +1,6 @@
 use super::state::{UnlockArgs, mode_name};
 use crate::{
-    key::KeyName,
+    names::KeyName,
     output::{Failure, Output, iso_time},
 };
 use anyhow::Context;

@@ -2,9 +2,10 @@
 
 use crate::{
     id::ClientArgs,
-    output::Failure,
-    secret_file::{Source, check_free},
+    output::{Failure, iso_time},
+    source::Source,
     terminal::note,
+    whole_file::check_free,
 };
 use anyhow::{Context, ensure};
 use e4::{
@@ -52,7 +53,7 @@ fn find(path: &Path, storage_key: Option<&Source>, client: Option<ClientId>) -> 
         None => FileStore::new(path),
         Some(source) => {
             let client = client.context("a sealed state opens for its client only: give its --name or --id")?;
-            FileStore::sealed(path, source.secret_key(StorageKey::from_bytes)?, client)
+            FileStore::sealed(path, source.key::<StorageKey>()?, client)
         }
     })
 }
@@ -114,37 +115,45 @@ impl NewStateArgs {
         client: ClientId,
     ) -> anyhow::Result<Client> {
         self.check_free()?;
-        let store = match &self.storage_key_file {
-            None => FileStore::new(&self.state),
-            Some(source) => FileStore::sealed(&self.state, source.secret_key(StorageKey::from_bytes)?, client),
-        };
+        let storage_key = self.storage_key_file.as_ref().map(Source::key::<StorageKey>).transpose()?;
+        let sealed = |key: &StorageKey| FileStore::sealed(&self.state, key.clone(), client);
         let replaces = self.force && self.state.exists();
         if replaces {
-            builder = builder.refuse_commands_until(self.last_command(client)?);
+            let stores = [Some(FileStore::new(&self.state)), storage_key.as_ref().map(sealed)];
+            builder = builder.refuse_commands_until(self.last_command(stores.into_iter().flatten()));
         }
+        let store = storage_key.as_ref().map_or_else(|| FileStore::new(&self.state), sealed);
         let created = if replaces { builder.create(Replacing(store)) } else { builder.create(store) };
         created.with_context(|| self.state.display().to_string())
     }
-}
 
-impl NewStateArgs {
-    /// The last second of which the old state may have accepted commands. Recorded ones must not count again under the same
-    /// key, also not those that were dated ahead.
-    fn last_command(&self, client: ClientId) -> anyhow::Result<Timestamp> {
-        let before_now = Timestamp::from_unix(Timestamp::now().as_unix().saturating_sub(1));
-        let store = find(&self.state, self.storage_key_file.as_ref(), Some(client))?.read_only();
-        match Client::load_with_clock(store, NoTime) {
-            Ok(old) if *old.id() == client => Ok(old.newest_command().map_or(before_now, |last| last.max(before_now))),
-            Ok(_) => Ok(before_now),
-            Err(error) => {
-                let path = self.state.display();
-                note(format!(
-                    "{path} is replaced unread ({error}), so a recorded command that is dated ahead of now would count \
-                     again: give the device a new client key if that matters"
-                ));
-                Ok(before_now)
+    /// The last second of which the old state may have accepted commands, in whichever store it is: of another device too,
+    /// or the way back to this one would lose it. Recorded ones must not count again under the same key, also not those that
+    /// were dated ahead.
+    fn last_command(&self, stores: impl Iterator<Item = FileStore>) -> Timestamp {
+        let (path, now) = (self.state.display(), Timestamp::now());
+        let before_now = Timestamp::from_unix(now.as_unix().saturating_sub(1));
+        let mut unread = String::new();
+        for store in stores {
+            match Client::load_with_clock(store.read_only(), NoTime) {
+                Ok(old) => {
+                    let last = old.newest_command().map_or(before_now, |last| last.max(before_now));
+                    if last > now {
+                        note(format!(
+                            "The state that was at {path} took commands up to {}: this device refuses those before that too",
+                            iso_time(last)
+                        ));
+                    }
+                    return last;
+                }
+                Err(error) => unread = error.to_string(),
             }
         }
+        note(format!(
+            "{path} is replaced unread ({unread}), so a recorded command that is dated ahead of now would count again: give the \
+             device a new client key if that matters"
+        ));
+        before_now
     }
 }
 

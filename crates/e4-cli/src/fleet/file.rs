@@ -1,9 +1,9 @@
 //! What the fleet file has in it, and its errors, which show no value: somebody may have written a key there.
 
 use super::device::{Device, DeviceKey, Loaded};
-use crate::{secret_file::Source, terminal::printable};
+use crate::{names, source::Source, terminal::printable};
 use anyhow::{Context, bail, ensure};
-use e4::{C2SecretKey, ClientId, ClientKey, Mode, TopicFilter, VerifyingKey};
+use e4::{C2SecretKey, ClientId, ClientKey, Mode, VerifyingKey};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -28,7 +28,7 @@ pub(super) fn parse(path: &Path, text: &str) -> anyhow::Result<Parts> {
         devices.insert(name, device);
     }
     ensure!(!devices.is_empty(), "there are no devices: give each one a table [devices.NAME]");
-    let c2_key = file.c2_key_file.map(|name| loaded(source(&name).secret_key(C2SecretKey::from_bytes)));
+    let c2_key = file.c2_key_file.map(|name| loaded(source(&name).key::<C2SecretKey>()));
     Ok((c2_key, devices))
 }
 
@@ -67,18 +67,15 @@ impl Entry {
         };
         let (mode, key) = match (self.mode, &self.key_file, &self.public_key_file) {
             (ModeName::Symmetric, Some(key), None) => {
-                (Mode::Symmetric, source(key).secret_key(ClientKey::from_bytes).map(DeviceKey::Symmetric))
+                (Mode::Symmetric, source(key).key::<ClientKey>().map(DeviceKey::Symmetric))
             }
             (ModeName::PublicKey, None, Some(key)) => {
-                (Mode::PublicKey, source(key).public_key(VerifyingKey::from_bytes).map(DeviceKey::Public))
+                (Mode::PublicKey, source(key).key::<VerifyingKey>().map(DeviceKey::Public))
             }
             (ModeName::Symmetric, ..) => bail!("in symmetric mode a device has a key_file, and no public_key_file"),
             (ModeName::PublicKey, ..) => bail!("in public-key mode a device has a public_key_file, and no key_file"),
         };
-        let filter = |text: &String| {
-            let filter = TopicFilter::new(text).with_context(|| format!("its writes, {}", printable(text)))?;
-            anyhow::Ok(filter.into_owned())
-        };
+        let filter = |text: &String| names::filter(text).with_context(|| format!("its writes, {}", printable(text)));
         let writes = self.writes.map(|filters| filters.iter().map(filter).collect()).transpose()?;
         Ok(Device { id, mode, key: loaded(key), groups: self.groups, writes })
     }
@@ -92,7 +89,23 @@ fn loaded<K>(key: anyhow::Result<K>) -> Loaded<K> {
 fn at_line(text: &str, error: &toml::de::Error) -> anyhow::Error {
     let before = error.span().and_then(|span| text.get(..span.start));
     let line = before.map_or(String::new(), |before| format!("line {}: ", before.matches('\n').count() + 1));
+    if at_value_without_quotes(text, error) {
+        return anyhow::anyhow!(
+            "{line}the value is not in quotes: write text as \"text\", and several as [\"one\", \"two\"]"
+        );
+    }
     anyhow::anyhow!("{line}{}", without_values(error.message()))
+}
+
+/// Whether the value that is wrong is text without quotes. All values in this file are text, and the TOML library takes it
+/// for a number or a word of its own that is spelled wrong.
+fn at_value_without_quotes(text: &str, error: &toml::de::Error) -> bool {
+    let Some(span) = error.span() else { return false };
+    let Some(before) = text.get(..span.start) else { return false };
+    let line = before.matches('\n').count();
+    let Some((_name, value)) = text.lines().nth(line).and_then(|line| line.split_once('=')) else { return false };
+    let first = value.trim_start_matches([' ', '\t', '[']).chars().next();
+    first.is_some_and(|first| !matches!(first, '"' | '\'' | ']' | '#'))
 }
 
 /// The TOML library quotes values, and names between backticks.

@@ -9,15 +9,18 @@
 //! takes no command that is older than the newest one it took, so what a clock that was set back says must not count.
 
 use super::{device::Device, members::Fleet};
-use crate::terminal::note;
+use crate::{
+    terminal::note,
+    whole_file::{NewFile, open_file},
+};
 use anyhow::{Context, anyhow, ensure};
 use e4::{ClientId, Timestamp, controller::Lane};
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    fs::{self, File, TryLockError},
-    io::{self, Write},
-    path::{Path, PathBuf},
+    fs::{File, Metadata, TryLockError},
+    io::{self, Read},
+    path::PathBuf,
     thread,
     time::Duration,
 };
@@ -44,14 +47,16 @@ impl<'a> Lanes<'a> {
         let mut path = fleet.path.clone().into_os_string();
         path.push(".lanes");
         let path = PathBuf::from(path);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error).with_context(|| format!("could not read {}", path.display())),
+        let lanes = match open_file(&path)? {
+            None => BTreeMap::new(),
+            Some(mut file) => {
+                let mut text = String::new();
+                file.read_to_string(&mut text).with_context(|| format!("could not read {}", path.display()))?;
+                parse(&text).with_context(|| {
+                    format!("{} is damaged: restore it, or have somebody look up what was sent last", path.display())
+                })?
+            }
         };
-        let lanes = parse(&text).with_context(|| {
-            format!("{} is damaged: restore it, or have somebody look up what was sent last", path.display())
-        })?;
         Ok(Self { fleet, path, lanes })
     }
 
@@ -103,35 +108,23 @@ impl<'a> Lanes<'a> {
         for (id, lane) in &self.lanes {
             writeln!(text, "{id} {} {}", lane.last(), lane.used())?;
         }
-        let is_link = fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.is_symlink());
-        ensure!(!is_link, "it is a link, which would be replaced");
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new().prefix(".e4-lanes-").tempfile_in(folder)?;
-        self.belongs_to_the_fleet(file.as_file())?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(&self.path)?;
-        #[cfg(unix)]
-        File::open(folder)?.sync_all()?;
+        // Whoever may send commands to the fleet goes on to do so, also after somebody else did, such as root.
+        let owner = self.fleet.file.metadata()?;
+        let mode = permissions(&owner);
+        NewFile { path: &self.path, mode, owner, replaces: true, to_the_disk: true }.write(text.as_bytes())?;
         Ok(())
     }
+}
 
-    /// Whoever may send commands to the fleet goes on to do so, also after somebody else did, such as root.
-    #[cfg(unix)]
-    fn belongs_to_the_fleet(&self, file: &File) -> io::Result<()> {
-        use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
-        let (fleet, own) = (self.fleet.file.metadata()?, file.metadata()?);
-        file.set_permissions(fs::Permissions::from_mode(fleet.mode() & 0o666))?;
-        if (fleet.uid(), fleet.gid()) != (own.uid(), own.gid()) {
-            let _only_root_can = fchown(file, Some(fleet.uid()), Some(fleet.gid()));
-        }
-        Ok(())
-    }
+/// Who may read and write a file.
+#[cfg(unix)]
+fn permissions(file: &Metadata) -> u32 {
+    std::os::unix::fs::MetadataExt::mode(file) & 0o666
+}
 
-    #[cfg(not(unix))]
-    fn belongs_to_the_fleet(&self, _: &File) -> io::Result<()> {
-        Ok(())
-    }
+#[cfg(not(unix))]
+fn permissions(_: &Metadata) -> u32 {
+    0o600
 }
 
 fn lock(file: &File) -> io::Result<()> {
@@ -151,6 +144,8 @@ fn parse(text: &str) -> anyhow::Result<BTreeMap<ClientId, Lane>> {
         let (id, lane) = parse_line(line).with_context(|| format!("line {}", at + 1))?;
         ensure!(lanes.insert(id, lane).is_none(), "line {}: a second one for the device", at + 1);
     }
+    // As it is never written; but a full disk may leave an empty file behind where it was copied.
+    ensure!(!lanes.is_empty(), "it names no device");
     Ok(lanes)
 }
 
@@ -172,8 +167,10 @@ mod tests {
             lanes.values().map(|lane| (lane.last().as_unix(), lane.used())).collect::<Vec<_>>(),
             [(1_764_300_000, 2)]
         );
-        assert!(parse("").unwrap().is_empty());
         for bad in [
+            String::new(),
+            "\n".to_owned(),
+            COMMENT.to_owned(),
             good.replace(" 2\n", "\n"),
             good.replace(" 2\n", " 2 2\n"),
             good.replace(" 2\n", " 300\n"),

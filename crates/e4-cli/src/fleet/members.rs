@@ -63,6 +63,8 @@ impl Fleet {
 
     /// The devices that are meant. Of a group and of all, those of another mode than `takes` are left out.
     pub(crate) fn select(&self, whom: &Whom, takes: Option<Mode>) -> anyhow::Result<Vec<(&str, &Device)>> {
+        let is_empty = whom.to.iter().chain(&whom.group).any(String::is_empty);
+        ensure!(!is_empty, "behind --to or --group there is an empty name: is there a comma too many?");
         for name in &whom.to {
             self.device(name)?;
         }

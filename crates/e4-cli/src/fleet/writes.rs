@@ -1,7 +1,7 @@
 //! Who publishes on a topic: those get a new key last, so that those who read it have it already.
 
 use super::device::Device;
-use crate::key::KeyName;
+use crate::names::KeyName;
 use e4::TopicFilter;
 
 impl Device {

@@ -1,10 +1,9 @@
 //! How messages are printed.
 
 use crate::{
-    output::{Failure, iso_time},
+    output::{Failure, Payload, iso_time},
     terminal::{self, printable},
 };
-use base64::{Engine, prelude::BASE64_STANDARD};
 use e4::KeyRole;
 use e4_mqtt::{Message, QoS};
 use serde::Serialize;
@@ -69,9 +68,8 @@ fn text_line(message: &Message) -> String {
 #[derive(Serialize)]
 struct Shown<'a> {
     topic: &'a str,
-    payload: String,
-    /// `utf-8`: the payload is the text itself; `base64`: it is none, and this is its base64.
-    payload_encoding: &'static str,
+    #[serde(flatten)]
+    payload: Payload,
     sent: Option<String>,
     age: Option<u64>,
     signer: Option<String>,
@@ -87,15 +85,10 @@ struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     fn new(message: &'a Message) -> Self {
-        let (payload, payload_encoding) = match str::from_utf8(&message.payload) {
-            Ok(text) => (text.to_owned(), "utf-8"),
-            Err(_) => (BASE64_STANDARD.encode(&message.payload), "base64"),
-        };
         let seal = message.seal();
         Self {
             topic: &message.topic,
-            payload,
-            payload_encoding,
+            payload: Payload::new(&message.payload),
             sent: seal.map(|seal| iso_time(seal.sent)),
             age: seal.and_then(|seal| seal.age),
             signer: seal.and_then(|seal| seal.signer).map(|signer| signer.to_string()),

@@ -39,10 +39,25 @@ impl Folder {
         fs::write(self.path().join(name), content).unwrap();
     }
 
-    /// Writes a key file as the command does, with mode 0600.
+    /// Writes the file of a symmetric key as the command does, with mode 0600.
     pub(crate) fn write_key(&self, name: &str, key: &[u8; 32]) {
-        self.write(name, format!("{}\n", hex::encode(key)));
+        self.write_key_of("", name, key);
+    }
+
+    /// Writes the file of a key of this kind.
+    pub(crate) fn write_key_of(&self, kind: &str, name: &str, key: &[u8; 32]) {
+        self.write(name, format!("{kind} {}\n", hex::encode(key)).trim_start());
         self.set_mode(name, 0o600);
+    }
+
+    /// The digits in a key file.
+    pub(crate) fn digits(&self, name: &str) -> String {
+        self.read(name).split_whitespace().next_back().unwrap().to_owned()
+    }
+
+    /// The key in a key file.
+    pub(crate) fn key(&self, name: &str) -> [u8; 32] {
+        hex::decode(self.digits(name)).unwrap().try_into().unwrap()
     }
 
     #[cfg(unix)]

@@ -277,6 +277,8 @@ fn f40_files_that_are_not_what_they_should_be_are_told_from_what_they_are() {
     world.sign("second", &named(&["panel"]));
     world
         .fails("--cafile ca.pem --cert client.pem --key second.key", &["second.key is not that of the certificate in"]);
+    let run = world.connect("--cafile absent.pem").fails(1, "could not read absent.pem: No such file");
+    assert_eq!(run.stderr().matches("No such file").count(), 1, "{}", run.stderr());
     world.fails("--cafile der.pem", &["der.pem holds no certificate in PEM: it is a certificate in DER"]);
 }
 

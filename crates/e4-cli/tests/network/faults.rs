@@ -13,7 +13,7 @@ use crate::{
 };
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 /// A pump and a panel with the key of plant/7/pump.
@@ -328,6 +328,30 @@ fn f32_who_is_thrown_out_by_its_own_name_stops() {
 }
 
 #[test]
+fn why_a_connection_ended_is_not_said_in_the_words_of_a_library() {
+    let folder = pump_and_panel();
+    for (version, ends, reason) in [
+        ("311", None, "the broker closed the connection, and did not say why"),
+        ("5", None, "the broker closed the connection, and did not say why"),
+        ("5", Some(0x8b), "the broker ended the connection: the broker is shutting down (reason code 0x8b)"),
+        ("5", Some(0x83), "the broker ended the connection with reason code 0x83"),
+    ] {
+        let broker = Scripted::new(move |packet| match packet.kind {
+            // Once it is listening.
+            SUBSCRIBE if packet.connection == 0 && !is_control_topic(packet) => {
+                let end = ends.map(disconnect).unwrap_or_default();
+                Does::SaysAndCloses([packet.obeyed(), end].concat())
+            }
+            _ => Does::Obeys,
+        });
+        let listen = format!("sub --state panel.state -t plant/# -p {} -V {version}", broker.port);
+        let panel = Background::start(folder.path(), &listen);
+        panel.until_stderr("Connected again");
+        assert!(panel.stderr().contains(&format!("Disconnected ({reason}), trying again")), "{}", panel.stderr());
+    }
+}
+
+#[test]
 fn f46_an_empty_message_that_is_retained_is_told_from_clearing() {
     let folder = pump_and_panel();
     let broker = Scripted::new(|_| Does::Obeys);
@@ -337,9 +361,83 @@ fn f46_an_empty_message_that_is_retained_is_told_from_clearing() {
         let run = folder.run(&format!("{send} -r {empty}")).ok();
         assert!(run.stderr().contains("--clear-retained"), "{}", run.stderr());
     }
-    for other in ["-n", "-r -m x", "--clear-retained"] {
+    for other in ["-n", "-r -m x", "--clear-retained", "-r -n -Q", "-r -s -Q"] {
         let run = folder.run(&format!("{send} {other}")).ok();
         assert!(!run.stderr().contains("--clear-retained"), "{}", run.stderr());
+    }
+    // Of many lines that are empty, it is said once.
+    for (flags, notes) in [("-r -l", 1), ("-r -l -Q", 0), ("-l", 0)] {
+        let run = folder.run_with(&format!("{send} {flags}"), "x\n\ny\n\n").ok();
+        assert_eq!(run.stderr().matches("--clear-retained").count(), notes, "{flags}: {}", run.stderr());
+    }
+    // Where nothing is sealed, an empty message clears.
+    let run = folder.run(&format!("{send} --plaintext-topic plant/# -r -n")).ok();
+    assert!(run.stderr().contains("has the broker forget"), "{}", run.stderr());
+}
+
+#[test]
+fn the_line_that_was_not_published_is_named() {
+    let folder = pump_and_panel();
+    let lines = "one\ntwo\nthree\n";
+    let send = "pub --state pump.state -t plant/7/pump -q 1 -l";
+    // One that takes the first line, and then says why not.
+    let seen = AtomicU32::new(0);
+    let broker = Scripted::new(move |packet| match packet.kind {
+        PUBLISH if seen.fetch_add(1, Ordering::SeqCst) == 1 => Does::Says(packet.puback(0x97)),
+        _ => Does::Obeys,
+    });
+    folder.run_with(&format!("{send} -p {}", broker.port), lines).fails(1, "line 2: not published on plant/7/pump");
+    // One that takes it, and then none.
+    let taken = AtomicU32::new(0);
+    let broker = Scripted::new(move |packet| match packet.kind {
+        PUBLISH if taken.fetch_add(1, Ordering::SeqCst) > 0 => Does::Closes,
+        _ => Does::Obeys,
+    });
+    folder.run_with(&format!("{send} -p {}", broker.port), lines).fails(1, "line 2, and what follows: not published");
+    // What is too long for MQTT is not even sent.
+    let broker = Scripted::new(|packet| match packet.kind {
+        // It takes packets of 1000 bytes.
+        CONNECT => Does::Says(connack(V5, 0, &[0x27, 0, 0, 3, 0xe8])),
+        _ => Does::Obeys,
+    });
+    let long = format!("one\n{}\n", "x".repeat(2000));
+    folder.run_with(&format!("{send} -p {}", broker.port), long).fails(1, "line 2: not published on plant/7/pump");
+}
+
+#[test]
+fn a_device_that_refuses_its_commands_is_no_success() {
+    let folder = pump_and_panel();
+    // Another key for this device than the one it has, as where two are swapped in the fleet file.
+    folder.run("keygen symmetric --out other.key").ok();
+    let fleet = folder.read("fleet.toml");
+    folder.write("fleet.toml", fleet.replace("pump.key", "other.key"));
+    let forged = sealed(&folder, "reset-topics --to pump").remove(0);
+    folder.write("fleet.toml", fleet);
+    let [good, next] = [(); 2].map(|()| sealed(&folder, "reset-topics --to pump").remove(0));
+    let control_topic = format!("e4/{}", id("pump"));
+    for (commands, code, words) in [
+        (vec![], 0, ""),
+        (vec![good.clone(), next.clone()], 0, "Applied the command reset-topics"),
+        // They come again, as after a crash before they were acknowledged.
+        (vec![good, next], 0, "one that was carried out and came again"),
+        (vec![forged.clone()], 3, "a command on the control topic, the last one as not authentic"),
+        (vec![forged.clone(), forged], 3, "2 commands on the control topic"),
+    ] {
+        let (commands, topic) = (commands.clone(), control_topic.clone());
+        let subscribed = AtomicU32::new(0);
+        let broker = Scripted::new(move |packet| match packet.kind {
+            SUBSCRIBE if is_control_topic(packet) && subscribed.fetch_add(1, Ordering::SeqCst) == 0 => {
+                let waiting = commands.iter().enumerate().map(|(at, command)| {
+                    let id = u8::try_from(at).unwrap() + 1;
+                    message(packet.level, &topic, command, Some(id), false)
+                });
+                Does::Says(std::iter::once(packet.obeyed()).chain(waiting).collect::<Vec<_>>().concat())
+            }
+            _ => Does::Obeys,
+        });
+        let run = folder.run(&format!("pub --state pump.state --only-connect -p {}", broker.port));
+        assert_eq!(run.code(), code, "{}", run.stderr());
+        assert!(run.stderr().contains(words), "{words}: {}", run.stderr());
     }
 }
 

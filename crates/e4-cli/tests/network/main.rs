@@ -92,5 +92,5 @@ pub(crate) fn id(name: &str) -> String {
 }
 
 pub(crate) fn key(folder: &Folder, name: &str) -> [u8; 32] {
-    hex::decode(folder.read(name).trim()).unwrap().try_into().unwrap()
+    folder.key(name)
 }

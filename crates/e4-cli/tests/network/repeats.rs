@@ -112,3 +112,35 @@ fn f33_overlapping_filters_bring_a_message_once_and_are_no_replay() {
         }
     }
 }
+
+/// Only root can give files away, so the first part says nothing where the tests are run by somebody else.
+#[cfg(unix)]
+#[test]
+fn f42_the_note_beside_the_state_belongs_to_whom_the_state_belongs() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    const SERVICE: u32 = 12_345;
+    let broker = Broker::embedded();
+    let folder = fleet(&["pump"]);
+    folder.run("keygen symmetric --out topic.key").ok();
+    give_key(&folder, "topic.key", &["pump"]);
+    let publish = format!("pub --state pump.state -t plant/7/pump -q 1 -m x -p {}", broker.port);
+    let path = |name: &str| folder.path().join(name);
+    let is_root = chown(path("pump.state"), Some(SERVICE), Some(SERVICE)).is_ok();
+    for before in ["none", "roots"] {
+        folder.run(&publish).ok();
+        let owner = std::fs::metadata(path("pump.state.sent")).unwrap().uid();
+        assert!(!is_root || owner == SERVICE, "{before}");
+        assert_eq!(folder.mode("pump.state.sent"), 0o600);
+        let _not_root = chown(path("pump.state.sent"), Some(0), Some(0));
+    }
+    // What somebody put in its place is not followed, and not waited for.
+    folder.write("precious", "precious");
+    std::fs::remove_file(path("pump.state.sent")).unwrap();
+    std::os::unix::fs::symlink("precious", path("pump.state.sent")).unwrap();
+    folder.run(&publish).ok();
+    assert_eq!(folder.read("precious"), "precious");
+    std::fs::remove_file(path("pump.state.sent")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(path("pump.state.sent")).status();
+    assert!(made.unwrap().success());
+    folder.run(&publish).ok();
+}
