@@ -166,7 +166,7 @@ impl fmt::Display for Refusal {
             Self::Superseded { newest } => {
                 write!(
                     f,
-                    "older than the newest accepted command, sent at {newest} (Unix time): a replay, or out of order; if not, have the key server send it again with the present time"
+                    "older than the newest accepted command, sent at {newest} (Unix time): one that was carried out and came again, or one that is out of order; only if it was never carried out, have the key server send it again with the present time"
                 )
             }
             Self::Command(error) => error.fmt(f),
