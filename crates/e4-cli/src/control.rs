@@ -248,8 +248,7 @@ impl SetIdKey {
             what: "set-id-key",
             fleet: &fleet,
             turns: vec![vec![(name, device)]],
-            commands: 1,
-            seal: &|to, sent| Ok(vec![to.seal_dated(&command, sent)?]),
+            commands: &|_| Ok(vec![command.clone()]),
         };
         keep_both(&self.target, order.carry_out(&self.target, output), &then)
     }
@@ -323,13 +322,7 @@ impl PeerArgs {
             devices.retain(|(name, _)| *name != self.peer);
         }
         let what = format!("{what} {}", printable(&self.peer));
-        let order = Order {
-            what: &what,
-            fleet,
-            turns: vec![devices],
-            commands: 1,
-            seal: &|to, sent| Ok(vec![to.seal_dated(command, sent)?]),
-        };
+        let order = Order { what: &what, fleet, turns: vec![devices], commands: &|_| Ok(vec![command.clone()]) };
         order.carry_out(target, output)
     }
 }

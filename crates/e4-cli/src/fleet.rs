@@ -28,5 +28,5 @@ mod writes;
 
 pub(crate) use device::Device;
 pub(crate) use distinct::NewKey;
-pub(crate) use lanes::Lanes;
+pub(crate) use lanes::{CommandsFor, Lanes};
 pub(crate) use members::{Fleet, Whom};

@@ -100,6 +100,32 @@ fn f12_both_halves_of_a_hard_rotation_are_of_one_second() {
 }
 
 #[test]
+fn a_hard_rotation_is_one_command_for_a_device_that_has_reported_that_it_knows_it() {
+    let folder = fleet(&["pump", "old", "silent"]);
+    folder.run(&format!("control set-topic-key {TOPIC} --topic-key-file topic.key --all --print-hex")).ok();
+    let mut lanes = folder.read("fleet.toml.lanes");
+    for (name, knows) in [("pump", "next-keys"), ("old", "old-commands")] {
+        let id = ClientId::from_name(name).unwrap().to_string();
+        let line = lanes.lines().find(|line| line.starts_with(&id)).unwrap().to_owned();
+        let second = line.split(' ').nth(1).unwrap();
+        lanes = lanes.replace(&line, &format!("{line} {second} {second} {knows}"));
+    }
+    folder.write("fleet.toml.lanes", &lanes);
+    let rotate = format!("control rotate {TOPIC} --hard --out new.key --all --print-hex");
+    let run = folder.run(&rotate).ok();
+    for (name, expected) in [("pump", 1), ("old", 2), ("silent", 2)] {
+        let topic = ClientId::from_name(name).unwrap().control_topic();
+        let own = |(control_topic, ..): &&(String, String, u64)| control_topic == topic.as_str();
+        assert_eq!(commands(&run).iter().filter(own).count(), expected, "{name}");
+    }
+    let run = folder.run(&rotate.replace("--all", "--to pump").replace("--out", "--force --out")).ok();
+    apply(&folder, "pump", &run);
+    // What was reported is kept.
+    let kept = folder.read("fleet.toml.lanes");
+    assert!(kept.contains(" next-keys\n") && kept.contains(" old-commands\n"), "{kept}");
+}
+
+#[test]
 fn f34_nothing_goes_out_before_the_lane_is_stored() {
     let folder = fleet(&["pump"]);
     let reset = "control reset-topics --all --print-hex";

@@ -11,10 +11,7 @@ use crate::{
 };
 use anyhow::{Context, ensure};
 use clap::ArgGroup;
-use e4::{
-    Command, CommandError, RootKey, TopicKey,
-    controller::{HardRotation, Recipient},
-};
+use e4::{Command, RootKey, TopicKey, controller::HardRotation};
 use std::path::{Path, PathBuf};
 
 /// Give devices a new key for a topic or a subtree
@@ -54,8 +51,9 @@ pub(super) struct Args {
     /// Take the new key from this file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["out", "root_file"])]
     topic_key_file: Option<Source>,
-    /// Push the old key out by one that nobody gets, and then give the new one: nothing that is sealed under the old key is
-    /// opened any more, and at no time does a device fall back to the key of a subtree around the topic
+    /// Replace the old key at once: nothing that is sealed under it is opened any more. A device that has reported that it
+    /// knows how gets one command; others get a key that nobody else gets, and then the new one, so that at no time they fall
+    /// back to the key of a subtree around the topic
     #[arg(long)]
     hard: bool,
     #[command(flatten)]
@@ -68,20 +66,18 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     let devices = fleet.select(&args.target.whom, None)?;
     let key = args.key(&fleet)?;
     let topic = *args.topic.hash();
-    let seal = |to: &Recipient, sent| {
+    let commands = |knows_next_keys| {
         if args.hard {
             // Whether a device has the key of a subtree around the topic is not known, and this serves those without as well.
-            let commands = HardRotation::PushOut.commands(topic, key.clone()).map_err(CommandError::Key)?;
-            commands.iter().map(|command| to.seal_dated(command, sent)).collect()
+            HardRotation::for_client(knows_next_keys, true).commands(topic, key.clone())
         } else {
-            Ok(vec![to.seal_dated(&Command::SetTopicKey { topic, key: key.clone() }, sent)?])
+            Ok(vec![Command::SetTopicKey { topic, key: key.clone() }])
         }
     };
     let how = if args.hard { "rotate --hard" } else { "rotate" };
     let what = format!("{how} {}, new key {}", args.topic.shown(), key.fingerprint());
-    let number = if args.hard { 2 } else { 1 };
     let turns = turns(devices, &args.topic);
-    let order = Order { what: &what, fleet: &fleet, turns, commands: number, seal: &seal };
+    let order = Order { what: &what, fleet: &fleet, turns, commands: &commands };
     order.check_keys()?;
     if let Some(path) = &args.out {
         keep(path, &key, args.force)?;

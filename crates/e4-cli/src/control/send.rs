@@ -4,22 +4,16 @@ use super::target::TargetArgs;
 use crate::{
     broker::{self, PATIENCE},
     connect::{Connected, Role, connect},
-    fleet::{Device, Fleet, Lanes},
+    fleet::{CommandsFor, Device, Fleet, Lanes},
     output::{Failure, Output},
     terminal::{note, printable, without_keys},
 };
 use anyhow::{Context, anyhow};
-use e4::{
-    Client, ClientId, ClientKey, Command, CommandError, Identity, MemoryStore, Mode, Timestamp,
-    controller::{Recipient, SealedCommand},
-};
+use e4::{Client, ClientId, ClientKey, Command, Identity, MemoryStore, Mode, controller::SealedCommand};
 use e4_mqtt::{BrokerError, Connection, Delivery, Taken};
 use serde::Serialize;
 use std::{ops::ControlFlow, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
-
-/// Seals what a device is to get, with the time that its lane gave.
-type Seal<'a> = dyn Fn(&Recipient, Timestamp) -> Result<Vec<SealedCommand>, CommandError> + 'a;
 
 /// Commands for devices.
 pub(super) struct Order<'a> {
@@ -28,10 +22,8 @@ pub(super) struct Order<'a> {
     pub(super) fleet: &'a Fleet,
     /// The broker has taken the commands for those of one turn before those of the next one are sent.
     pub(super) turns: Vec<Vec<(&'a str, &'a Device)>>,
-    /// How many commands each device gets.
-    pub(super) commands: usize,
     /// Makes the commands for one device, in the order in which they are to be sent.
-    pub(super) seal: &'a Seal<'a>,
+    pub(super) commands: &'a CommandsFor<'a>,
 }
 
 /// What became of the command for one device.
@@ -61,8 +53,7 @@ pub(super) fn send_same(
     output: Output,
 ) -> Result<(), Failure> {
     let turns = vec![fleet.select(&target.whom, takes)?];
-    let seal = |to: &Recipient, sent| Ok(vec![to.seal_dated(command, sent)?]);
-    Order { what, fleet, turns, commands: 1, seal: &seal }.carry_out(target, output)
+    Order { what, fleet, turns, commands: &|_| Ok(vec![command.clone()]) }.carry_out(target, output)
 }
 
 /// Says what has to follow when devices have taken a key that the fleet file does not know, or may have.
@@ -127,17 +118,10 @@ impl Order<'_> {
 
     /// Seals what all devices get. The times are stored before this returns.
     fn seal_all(&self, lanes: &mut Lanes<'_>) -> anyhow::Result<Vec<Vec<Sealed<'_>>>> {
-        let times = lanes.reserve(self.devices().map(|(_, device)| *device), self.commands)?;
-        let mut times = times.into_iter();
-        let seal = |device: &Device, time: Option<anyhow::Result<Timestamp>>| {
-            let recipient = self.fleet.recipient(device)?;
-            let time = time.context("there is no time for it")??;
-            Ok((self.seal)(&recipient, time)?)
-        };
-        let turns = self
-            .turns
-            .iter()
-            .map(|turn| turn.iter().map(|(name, device)| (*name, *device, seal(device, times.next()))).collect());
+        let sealed = lanes.seal(self.devices().map(|(_, device)| *device), self.commands)?;
+        let mut sealed = sealed.into_iter();
+        let mut next = || sealed.next().context("nothing was sealed for it")?;
+        let turns = self.turns.iter().map(|turn| turn.iter().map(|(name, device)| (*name, *device, next())).collect());
         Ok(turns.collect())
     }
 
