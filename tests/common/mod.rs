@@ -92,7 +92,7 @@ impl TestStore {
         Self::over(FileStore::new(path))
     }
 
-    fn over(store: impl Store + Send + 'static) -> Self {
+    pub(crate) fn over(store: impl Store + Send + 'static) -> Self {
         Self(Arc::new(Mutex::new(Shared { store: Box::new(store), fails: false })))
     }
 

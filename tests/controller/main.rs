@@ -6,5 +6,7 @@
 mod common;
 
 mod commands;
+mod reports;
+mod rotation;
 
 const TOPIC: &str = "plant/7/pump";
