@@ -13,6 +13,7 @@
 //! | equal messages of one topic that wait for their second | [`MAX_EQUAL_WAITING`] | [`Connection::publish`](crate::Connection::publish) waits, for that topic |
 //! | a packet that is sent | [`Builder::max_packet`](crate::Builder::max_packet), or less if the broker says so | [`PublishError::TooLarge`](crate::PublishError::TooLarge) |
 //! | a packet that arrives | [`Builder::max_packet`](crate::Builder::max_packet) in MQTT 5 | the connection ends ([`Cause::Unreadable`](crate::Cause::Unreadable)) |
+//! | reports to the key server | one at a time, after refusals alone one in [`REFUSALS_EVERY`] | the next one says it |
 
 use std::time::Duration;
 
@@ -54,3 +55,17 @@ pub const MAX_CONTESTED: u32 = 12;
 /// How often in a row the broker may deliver what cannot be read, such as a topic that is none, or the rest of a handshake that
 /// is not known here, before the session is given up with all that waits in it.
 pub const MAX_UNREADABLE: u32 = 3;
+
+/// Within how long after a connection is made the client reports to its key server, at a random time, if
+/// [`Builder::report_within`](crate::Builder::report_within) does not say else.
+pub const REPORT_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a report waits at most for the end of a series of commands.
+pub const MAX_REPORT_DELAY: Duration = Duration::from_secs(1);
+
+/// How soon after another report the client reports a refused command. Anybody who has recorded old commands can have them
+/// refused.
+pub const REFUSALS_EVERY: Duration = Duration::from_secs(10);
+
+/// How often in a row the broker may close the connection while a report is under way, before there are no more.
+pub const MAX_CLOSED_ON_REPORT: u32 = 2;

@@ -5,6 +5,7 @@ use crate::{
     connection::{Connection, Events},
     delivery::Outbox,
     driver,
+    due::Due,
     error::BuildError,
     limits::has_control_character,
     pacing::Pacing,
@@ -14,9 +15,12 @@ use crate::{
     will::LastWill,
 };
 use e4::TopicFilter;
-use std::sync::{
-    Arc, Mutex, OnceLock,
-    atomic::{AtomicBool, AtomicU64},
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicU64},
+    },
+    time::Duration,
 };
 use tokio::sync::{Notify, RwLock, watch};
 
@@ -36,15 +40,26 @@ pub struct Builder {
     clear: Vec<TopicFilter<'static>>,
     will: Option<LastWill>,
     leave_messages: bool,
+    reports: Reports,
     limits: Limits,
     queue_bytes: usize,
+}
+
+/// Whether the client reports to its key server.
+#[derive(Debug, Clone, Copy)]
+enum Reports {
+    /// In a lasting session.
+    AsADevice,
+    Within(Duration),
+    Never,
 }
 
 impl Builder {
     fn new(options: MqttOptions, device: e4::Client) -> Self {
         let limits = Limits { queue: 1024, packet: 1 << 20, persistent: true };
         let queue_bytes = bounds::MAX_UNACKNOWLEDGED_BYTES;
-        Self { options, device, clear: Vec::new(), will: None, leave_messages: false, limits, queue_bytes }
+        let (clear, reports) = (Vec::new(), Reports::AsADevice);
+        Self { options, device, clear, will: None, leave_messages: false, reports, limits, queue_bytes }
     }
 
     /// Lets the topics of a filter pass in the clear, both ways: messages are published unsealed, and arrive marked as
@@ -67,7 +82,8 @@ impl Builder {
     }
 
     /// Asks for a session that ends with the connection. Commands that are sent while the client is away are then lost
-    /// for it: for tools that run for a moment, not for devices.
+    /// for it: for tools that run for a moment, not for devices. So it does not report to a key server either, unless
+    /// [`report_within`](Self::report_within) says that it does.
     pub fn clean_session(mut self) -> Self {
         self.limits.persistent = false;
         self
@@ -80,6 +96,23 @@ impl Builder {
     /// commands wait behind them.
     pub fn leave_messages(mut self) -> Self {
         self.leave_messages = true;
+        self
+    }
+
+    /// Within how long after each connection the client reports to its key server, at a random time, so that not all report at
+    /// once when a broker comes back; [5 seconds](bounds::REPORT_WITHIN) unless set.
+    ///
+    /// A report says what the client holds and which commands it took ([`e4::Client::report`]). It goes out at QoS 1, retained, on
+    /// [`e4::ClientId::report_topic`]; also after commands, once for a series, and after an authentic one that was refused. A
+    /// broker that does not take it is an [event](crate::Event::ReportRefused) and no error.
+    pub fn report_within(mut self, wait: Duration) -> Self {
+        self.reports = Reports::Within(wait);
+        self
+    }
+
+    /// Does not report to the key server: for where the broker forbids the topic of reports.
+    pub fn no_reports(mut self) -> Self {
+        self.reports = Reports::Never;
         self
     }
 
@@ -118,7 +151,7 @@ impl Builder {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(BuildError::NoRuntime);
         }
-        let Self { options, device, clear, will, leave_messages, limits, queue_bytes } = self;
+        let Self { options, device, clear, will, leave_messages, reports, limits, queue_bytes } = self;
         if will.as_ref().is_some_and(|will| has_control_character(will.topic.as_str())) {
             return Err(BuildError::ControlCharacter);
         }
@@ -126,6 +159,13 @@ impl Builder {
         let (end, ended) = watch::channel(false);
         let shared = Arc::new(Shared {
             control_topic: device.control_topic(),
+            report_topic: device.id().report_topic(),
+            report_within: match reports {
+                Reports::AsADevice => limits.persistent.then_some(bounds::REPORT_WITHIN),
+                Reports::Within(wait) => Some(wait),
+                Reports::Never => None,
+            },
+            due: Due::new(),
             device: Arc::new(RwLock::new(Some(device))),
             clear,
             will,

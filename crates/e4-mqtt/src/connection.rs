@@ -314,6 +314,8 @@ impl Connection {
     pub async fn shutdown(self, patience: Duration) -> Result<Shutdown, Closed> {
         let flushed = timeout(patience, self.flush()).await.is_ok();
         let loss = self.lost_meanwhile(patience).await;
+        // Whoever sent the last commands may wait to hear of them.
+        let _reported = timeout(FAREWELL.min(patience), self.shared.due.finish()).await;
         self.shared.queue.acknowledge_in_hand();
         // A DISCONNECT before would leave the broker with a message that it thinks was not delivered.
         let _acknowledged = timeout(FAREWELL, self.shared.queue.acknowledgements_sent()).await;

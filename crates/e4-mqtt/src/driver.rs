@@ -4,12 +4,14 @@ use crate::{
     QoS,
     bounds::MAX_WAITING_COMMANDS,
     copies::Copies,
+    due::Terms,
     event::{Event, Granted, Message, Protection, Refused},
     limits::BrokerLimits,
     loss::{Cause, Loss},
     pause::{Life, Pause},
     protocol::{Arrived, Broken, Connected, Happening, Limits, Link, NotTaken},
     queue::{NoRoom, Receipt},
+    report,
     shared::Shared,
 };
 use e4::{NameError, OpenError, Opened, Refusal, Timestamp, Topic, controller::SealedCommand};
@@ -27,8 +29,11 @@ use tokio::{
 /// Drives the connection until it is asked to end.
 pub(crate) async fn drive(mut link: Link, shared: Arc<Shared>, limits: Limits, end: watch::Sender<bool>) {
     let commands = Arc::new(Commands { shared: Arc::clone(&shared), waiting: Mutex::default(), more: Notify::new() });
-    let beside =
-        [tokio::spawn(Arc::clone(&commands).retry()), tokio::spawn(erase_expired_keys(Arc::clone(&shared.device)))];
+    let mut beside =
+        vec![tokio::spawn(Arc::clone(&commands).retry()), tokio::spawn(erase_expired_keys(Arc::clone(&shared.device)))];
+    if shared.report_within.is_some() {
+        beside.push(tokio::spawn(report::report(Arc::clone(&shared))));
+    }
     let mut pause = Pause::default();
     let mut copies = Copies::default();
     renew_will(&shared, &mut link).await;
@@ -64,6 +69,7 @@ pub(crate) async fn drive(mut link: Link, shared: Arc<Shared>, limits: Limits, e
         let (loss, life) = pause.lost(loss);
         tracing::debug!(%loss, "disconnected");
         copies.clear();
+        shared.due.disconnected();
         shared.queue.connection_lost();
         let is_final = loss.cause.is_final();
         let cause = loss.cause;
@@ -112,6 +118,11 @@ async fn take_in(shared: &Shared, commands: &Commands, copies: &mut Copies, arri
     let receipt = shared.queue.receipt(&arrived);
     if arrived.topic == shared.control_topic.as_str().as_bytes() {
         return commands.take(arrived, receipt).await;
+    }
+    if arrived.topic == shared.report_topic.as_str().as_bytes() {
+        // What this client said itself comes back by a filter that is wide enough.
+        shared.queue.acknowledge(receipt);
+        return Ok(());
     }
     if shared.leave_messages || shared.queue.is_delivered_again(&arrived, receipt) {
         return Ok(());
@@ -185,7 +196,7 @@ impl Shared {
             *self.following() = None;
         }
         if let Some(control_topic) = *self.following() {
-            self.queue.push(Event::Connected(granted(control_topic)));
+            self.hears_commands(granted(control_topic));
             return;
         }
         // Asked for here and not in the task, so that it goes out before anything else.
@@ -196,7 +207,7 @@ impl Shared {
                 // Else a later connection says so for itself.
                 Ok(control_topic) if this.connections.load(Ordering::Acquire) == connection => {
                     *this.following() = Some(control_topic);
-                    this.queue.push(Event::Connected(Granted { control_topic, ..granted }));
+                    this.hears_commands(Granted { control_topic, ..granted });
                 }
                 Ok(_) => (),
                 Err(error) => this.subscription_failed(this.control_topic.as_str(), error),
@@ -219,6 +230,16 @@ impl Shared {
                 }
             });
         }
+    }
+
+    /// Commands arrive on the connection that there is.
+    fn hears_commands(&self, granted: Granted) {
+        if let Some(within) = self.report_within {
+            // As one report is as good as another, QoS 0 will do where there is nothing better.
+            let qos = if granted.max_qos == QoS::AtMostOnce { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+            self.due.connected(Terms { qos, retain: granted.retains }, within.mul_f64(fastrand::f64()));
+        }
+        self.queue.push(Event::Connected(granted));
     }
 
     fn lost(&self, loss: Loss, life: Life) {
@@ -299,6 +320,7 @@ impl Commands {
             Err(None) => (),
             Err(Some(reason)) => {
                 tracing::warn!(%reason, "a command waits");
+                self.shared.due.refused();
                 self.shared.queue.push(Event::CommandWaits(reason));
                 self.wait(Waiting { arrived, receipt })?;
             }
@@ -386,6 +408,11 @@ impl Commands {
 
     /// The application may end the connection when it sees the event: the acknowledgement goes first.
     fn done(&self, receipt: Option<Receipt>, event: Event) {
+        match &event {
+            Event::KeysChanged(_) => self.shared.due.accepted(),
+            Event::Refused(refused) if is_of_an_authentic_command(&refused.reason) => self.shared.due.refused(),
+            _ => (),
+        }
         self.shared.queue.acknowledge(receipt);
         self.shared.queue.push(event);
     }
@@ -393,6 +420,7 @@ impl Commands {
     /// Carries a command out or refuses it, and returns the event: it may be acknowledged. If not, returns why it has to
     /// wait; no reason means that there is no device any more.
     async fn try_to_carry_out(&self, arrived: &Arrived) -> Result<Event, Option<OpenError>> {
+        let _under_way = self.shared.due.under_way();
         match carry_out(&self.shared.device, &self.shared.control_topic, arrived).await.ok_or(None)? {
             Err(reason) if !reason.is_final() => Err(Some(reason)),
             Err(reason) => Ok(refused(&arrived.topic, reason, arrived.retained)),
@@ -404,6 +432,12 @@ impl Commands {
             Ok(Opened::Message(_)) => Ok(refused(&arrived.topic, Refusal::NotAuthentic.into(), arrived.retained)),
         }
     }
+}
+
+/// Whether the key server learns of it (protocol page, section 7): what is not from it says nothing, and the repetition of what
+/// was accepted is no refusal.
+fn is_of_an_authentic_command(refusal: &OpenError) -> bool {
+    !matches!(refusal, OpenError::Refused(Refusal::TooShort | Refusal::NotAuthentic | Refusal::Repeated))
 }
 
 /// Opens a command and stores its result, which takes the time of a disk. None when there is no device any more.

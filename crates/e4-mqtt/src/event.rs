@@ -48,6 +48,15 @@ pub enum Event {
         /// The topic.
         topic: String,
     },
+    /// The broker does not take reports to the key server. All else goes on, and the key server does not learn what this
+    /// client holds. If it never will, [`Builder::no_reports`](crate::Builder::no_reports) keeps them from being tried.
+    ReportRefused {
+        /// The reason.
+        reason: String,
+        /// The broker closes the connection for a report, so that this connection tries no more; otherwise it is tried again
+        /// after the next connect.
+        for_good: bool,
+    },
     /// The connection is made without the last will, which cannot be sealed. It is tried again at the next connect.
     WillWithheld(SealError),
     /// The application took events more slowly than they came, and these are lost.

@@ -88,6 +88,7 @@ mod protocol;
 mod event;
 
 mod copies;
+mod due;
 mod limits;
 mod pacing;
 mod pause;
@@ -97,6 +98,8 @@ mod will;
 mod shared;
 
 mod delivery;
+mod report;
+
 mod driver;
 
 mod connection;

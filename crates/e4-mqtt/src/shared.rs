@@ -2,6 +2,7 @@
 
 use crate::{
     QoS,
+    due::Due,
     error::BrokerError,
     limits::BrokerLimits,
     loss::Loss,
@@ -11,13 +12,14 @@ use crate::{
     will::LastWill,
 };
 use bytes::Bytes;
-use e4::{ControlTopic, Topic, TopicFilter};
+use e4::{ControlTopic, ReportTopic, Topic, TopicFilter};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64},
     },
+    time::Duration,
 };
 use tokio::{
     sync::{Notify, RwLock, Semaphore, mpsc, watch},
@@ -28,6 +30,10 @@ pub(crate) struct Shared {
     /// None once the connection was shut down.
     pub(crate) device: Arc<RwLock<Option<e4::Client>>>,
     pub(crate) control_topic: ControlTopic,
+    pub(crate) report_topic: ReportTopic,
+    /// Within how long after a connection is made the client reports; `None`: it never does.
+    pub(crate) report_within: Option<Duration>,
+    pub(crate) due: Due,
     pub(crate) clear: Vec<TopicFilter<'static>>,
     pub(crate) will: Option<LastWill>,
     pub(crate) leave_messages: bool,
@@ -103,7 +109,8 @@ impl Shared {
 
     /// Whether messages of a topic are neither sealed nor opened.
     pub(crate) fn passes_in_the_clear(&self, topic: &Topic<'_>) -> bool {
-        self.clear.iter().any(|filter| filter.matches(topic)) && topic.as_str() != self.control_topic.as_str()
+        let is_own = [self.control_topic.as_str(), self.report_topic.as_str()].contains(&topic.as_str());
+        !is_own && self.clear.iter().any(|filter| filter.matches(topic))
     }
 
     pub(crate) fn protect(

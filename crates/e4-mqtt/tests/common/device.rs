@@ -95,8 +95,13 @@ impl Device {
         device
     }
 
-    /// Connects, and does not wait for the broker.
+    /// Connects, and does not wait for the broker. Nothing but what the test has it say goes out.
     pub(crate) fn connect_unseen(builder: Builder) -> Self {
+        Self::connect_with_reports(builder.no_reports())
+    }
+
+    /// As [`connect_unseen`](Self::connect_unseen), and it reports to its key server.
+    pub(crate) fn connect_with_reports(builder: Builder) -> Self {
         let (connection, events) = builder.connect().unwrap();
         Self { connection, events: Listener::new(events) }
     }
