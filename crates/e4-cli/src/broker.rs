@@ -229,6 +229,22 @@ impl PlaintextArgs {
     }
 }
 
+/// What a device says to its key server of itself, for the commands that publish and subscribe.
+#[derive(clap::Args)]
+#[group(skip)]
+pub(crate) struct ReportArgs {
+    /// Do not report to the key server which commands this device took and a digest of what it holds: for brokers that forbid
+    /// it to publish on e4/ID/report
+    #[arg(long)]
+    no_report: bool,
+}
+
+impl ReportArgs {
+    pub(crate) fn apply(&self, builder: Builder) -> Builder {
+        if self.no_report { builder.no_reports() } else { builder }
+    }
+}
+
 /// For clap: a quality of service.
 pub(crate) fn qos(text: &str) -> Result<QoS, &'static str> {
     match text {
@@ -281,6 +297,13 @@ pub(crate) fn report(event: &Event, quiet: bool) {
         Event::Connected(granted) => {
             note("Connected again");
             granted.shortcomings().for_each(|shortcoming| note(format!("Note: {shortcoming}")));
+        }
+        Event::ReportRefused { reason, for_good } => {
+            let more = if *for_good { "; it is not tried again" } else { "" };
+            let reason = printable(reason);
+            note(format!(
+                "The broker does not take this device's report to its key server ({reason}){more}: see --no-report"
+            ));
         }
         Event::SubscriptionLowered { filter, granted, .. } => {
             note(format!("The broker grants {} only at QoS {}", printable(filter), *granted as u8));

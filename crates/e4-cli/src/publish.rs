@@ -1,7 +1,7 @@
 //! `e4 pub`: publishes sealed messages.
 
 use crate::{
-    broker::{self, BrokerArgs, PATIENCE, PlaintextArgs, qos, report},
+    broker::{self, BrokerArgs, PATIENCE, PlaintextArgs, ReportArgs, qos, report},
     connect::{Connected, Role, connect},
     device::state::UnlockArgs,
     last_second::LastSecond,
@@ -101,6 +101,8 @@ pub(crate) struct Args {
     retain: bool,
     #[command(flatten)]
     plaintext: PlaintextArgs,
+    #[command(flatten)]
+    reports: ReportArgs,
     /// Say on standard error only what goes wrong
     #[arg(short = 'Q', long)]
     quiet: bool,
@@ -123,7 +125,7 @@ pub(crate) fn run(args: &Args, _: Output) -> Result<(), Failure> {
     let quiet = args.quiet;
     broker::run(async {
         // Messages in the device's session are for `e4 sub`.
-        let shape = |builder| args.plaintext.apply(builder).leave_messages();
+        let shape = |builder| args.reports.apply(args.plaintext.apply(builder)).leave_messages();
         let mut refused = RefusedCommands::of(&device);
         let take = &mut |event: Event| {
             report(&event, quiet);

@@ -4,7 +4,7 @@ mod form;
 
 use crate::{
     age_rule::AgeRule,
-    broker::{self, BrokerArgs, PATIENCE, PlaintextArgs, qos, report},
+    broker::{self, BrokerArgs, PATIENCE, PlaintextArgs, ReportArgs, qos, report},
     connect::{Connected, Role, connect},
     device::state::UnlockArgs,
     names::filter,
@@ -91,6 +91,8 @@ pub(crate) struct Args {
     max_age: Vec<AgeRule>,
     #[command(flatten)]
     plaintext: PlaintextArgs,
+    #[command(flatten)]
+    reports: ReportArgs,
     /// Do not say on standard error what the key server changed, and how the connection is
     #[arg(short = 'Q', long)]
     quiet: bool,
@@ -177,7 +179,7 @@ impl Run<'_> {
     async fn listen(&mut self, device: Client) -> Result<(), Failure> {
         let args = self.args;
         // Messages that waited come before the connection is ready.
-        let shape = |builder| args.plaintext.apply(builder);
+        let shape = |builder| args.reports.apply(args.plaintext.apply(builder));
         let take = &mut |event| self.take(event);
         let Connected { connection, mut events, .. } =
             connect(&args.broker, Role::Device, device, &shape, take).await?;

@@ -32,7 +32,8 @@ impl Access {
     async fn connect(&self, device: Client) -> anyhow::Result<Link> {
         let mut options = self.options();
         options.set_session_expiry_interval(Some(SESSION_EXPIRY));
-        self.up(Connection::builder(options, device)).await
+        // What is retained would outlive the demo at the broker.
+        self.up(Connection::builder(options, device).no_reports()).await
     }
 
     /// Connects somebody who is no device: nothing is sealed or opened, and the session ends with the connection.

@@ -63,6 +63,16 @@ impl Packet {
         &self.body[at + self.properties(at)..]
     }
 
+    /// Whether this PUBLISH is to be kept.
+    pub(crate) fn is_retained(&self) -> bool {
+        self.flags & 1 == 1
+    }
+
+    /// Whether a device says what it holds.
+    pub(crate) fn is_report(&self) -> bool {
+        self.kind == PUBLISH && self.topic().ends_with("/report")
+    }
+
     /// Whether this CONNECT asks for a clean session.
     pub(crate) fn begins_anew(&self) -> bool {
         const CLEAN: u8 = 2;
@@ -169,7 +179,17 @@ pub(crate) struct Scripted {
 }
 
 impl Scripted {
+    /// Reports of devices are taken without a word: when they come is left to chance.
     pub(crate) fn new(script: impl Fn(&Packet) -> Does + Send + Sync + 'static) -> Self {
+        Self::start(script, false)
+    }
+
+    /// As [`new`](Self::new), and the script has a say in reports too.
+    pub(crate) fn with_reports(script: impl Fn(&Packet) -> Does + Send + Sync + 'static) -> Self {
+        Self::start(script, true)
+    }
+
+    fn start(script: impl Fn(&Packet) -> Does + Send + Sync + 'static, sees_reports: bool) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (seen, over) = (Arc::default(), Arc::new(AtomicBool::new(false)));
@@ -182,7 +202,7 @@ impl Scripted {
                 }
                 let (seen, script) = (Arc::clone(&seen), Arc::clone(&script));
                 // It ends with the connection; how is not its business.
-                thread::spawn(move || talk(stream, connection, &seen, &*script));
+                thread::spawn(move || talk(stream, connection, sees_reports, &seen, &*script));
             }
         });
         this
@@ -209,6 +229,7 @@ impl Drop for Scripted {
 fn talk(
     mut stream: TcpStream,
     connection: usize,
+    sees_reports: bool,
     seen: &Mutex<Vec<Packet>>,
     script: &dyn Fn(&Packet) -> Does,
 ) -> io::Result<()> {
@@ -232,6 +253,10 @@ fn talk(
             level = *body.get(6).ok_or(io::ErrorKind::InvalidData)?;
         }
         let packet = Packet { connection, level, kind, flags, body };
+        if !sees_reports && packet.is_report() {
+            stream.write_all(&packet.obeyed())?;
+            continue;
+        }
         seen.lock().unwrap().push(packet.clone());
         let does = script(&packet);
         match does {

@@ -461,3 +461,35 @@ fn f46b_messages_that_are_left_out_as_retained_are_counted() {
         assert_eq!(run.stderr(), "Timed out\n");
     }
 }
+
+#[test]
+fn commands_are_reported_unless_it_is_not_wanted_and_a_broker_that_takes_no_report_is_no_failure() {
+    const NOT_AUTHORIZED: u8 = 0x87;
+    let folder = pump_and_panel();
+    let control_topic = format!("e4/{}", id("pump"));
+    for version in VERSIONS {
+        for (arguments, takes) in [("", true), ("", false), ("--no-report", false)] {
+            let commands = sealed(&folder, "set-topic-key plant/8 --topic-key-file topic.key --to pump");
+            let to = control_topic.clone();
+            let broker = Scripted::with_reports(move |packet| match packet.kind {
+                SUBSCRIBE if packet.connection == 0 && packet.id() == [0, 1] => {
+                    Does::Says([packet.obeyed(), message(packet.level, &to, &commands[0], Some(1), false)].concat())
+                }
+                PUBLISH if !takes && packet.level == V5 => Does::Says(packet.puback(NOT_AUTHORIZED)),
+                PUBLISH if !takes => Does::Closes,
+                _ => Does::Obeys,
+            });
+            let connect = format!("pub --state pump.state --only-connect {arguments} -V {version} -p {}", broker.port);
+            let run = folder.run(&connect).ok();
+            assert!(run.stderr().contains("Applied the command set-topic-key"), "{}", run.stderr());
+            let reports = broker.seen_of(PUBLISH);
+            assert!(reports.iter().all(|report| report.topic() == format!("{control_topic}/report")));
+            if arguments.is_empty() {
+                let report = &reports[0];
+                assert_eq!((report.payload().len(), report.qos(), report.is_retained()), (83, 1, true));
+            } else {
+                assert_eq!(reports.len(), 0);
+            }
+        }
+    }
+}
