@@ -8,18 +8,29 @@
 #![cfg_attr(all(feature = "std", feature = "getrandom"), doc = "```")]
 #![cfg_attr(not(all(feature = "std", feature = "getrandom")), doc = "```ignore")]
 //! # fn main() -> Result<(), Box<dyn core::error::Error>> {
-//! use e4::controller::{Lane, LastReport, Recipient};
+//! # use e4::{Client, Identity, MemoryStore};
+//! use e4::controller::{Lane, LastReport, Recipient, StateDigest, StateEntry};
 //! use e4::{ClientId, ClientKey, Command, Timestamp, Topic, TopicKey};
 //!
-//! let key = ClientKey::generate()?; // as the device has it
-//! let recipient = Recipient::symmetric(ClientId::from_name("pump-7")?, &key);
+//! let (id, key) = (ClientId::from_name("pump-7")?, ClientKey::generate()?); // as the device has them
+//! # let mut device = Client::builder(Identity::symmetric(id, key.clone())).create(MemoryStore::new())?;
+//! let recipient = Recipient::symmetric(id, &key);
 //! let (mut lane, mut last_report) = (Lane::new(), LastReport::new());
 //!
-//! let topic = Topic::new("plant/7/pump/pressure")?;
-//! let command = Command::set_topic_key(&topic, TopicKey::generate()?);
+//! let (topic, topic_key) = (Topic::new("plant/7/pump/pressure")?, TopicKey::generate()?);
+//! let command = Command::set_topic_key(&topic, topic_key.clone());
 //! let sealed = recipient.seal(&[command], &mut lane, Timestamp::now())?;
-//! // store the lane and the sealed commands, then publish them on `recipient.control_topic()`
-//! # assert_eq!((sealed.len(), sealed[0].as_bytes().len()), (1, 24 + 49));
+//! // Store the lane and the sealed commands, then publish them on `recipient.control_topic()`.
+//! # for command in &sealed { device.open(device.control_topic(), command.as_bytes())?; }
+//!
+//! // Later, `payload` arrives on `recipient.report_topic()`.
+//! # let payload = device.report();
+//! let report = recipient.open_report(&payload)?;
+//! last_report.accept(&report)?;
+//! lane.observe(report.newest);
+//! let wanted = StateDigest::of([StateEntry::TopicKey(topic.hash(), &topic_key)]);
+//! let is_confirmed = report.digest == wanted && sealed.last().is_some_and(|last| last.is_settled_by(&report));
+//! # assert!(is_confirmed);
 //! # Ok(())
 //! # }
 //! ```

@@ -6,6 +6,7 @@
 mod common;
 
 mod commands;
+mod lanes;
 mod reports;
 mod rotation;
 

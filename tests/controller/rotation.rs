@@ -270,7 +270,7 @@ fn key(n: usize) -> e4::TopicKey {
 
 #[test]
 fn rotation_without_loss_loses_nothing_and_comes_to_its_end_whatever_the_broker_does() {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64);
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(48);
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let play = |steps: Vec<Step>| {
         let mut world = World::new();
