@@ -126,13 +126,13 @@ fn is_whole(saved: &[u8]) -> bool {
     sum.is_some_and(|(framed, sum)| reference::sha3_256(framed) == *sum)
 }
 
-/// The entries of a state, seven of version 1 and nine of later ones: the elements of those that are lists, and the others as lists of one. Topics and peers
+/// The entries of a state, seven of version 1, nine of version 2, ten of version 3: the elements of those that are lists, and the others as lists of one. Topics and peers
 /// are sorted, because a key ring keeps them in an order of its own.
 fn entries(saved: &[u8]) -> Vec<Vec<Vec<u8>>> {
     let body = &saved[MAGIC.len() + 1..saved.len() - CHECKSUM_LEN];
     let mut decoder = Decoder::new(body);
     let count = decoder.map().unwrap().unwrap();
-    assert_eq!(count, if saved[MAGIC.len()] == 1 { 7 } else { 9 });
+    assert_eq!(count, [7, 9, 10][usize::from(saved[MAGIC.len()]) - 1]);
     let mut entry = |key: u8| {
         assert_eq!(decoder.u8().unwrap(), key);
         match key {

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 pub type Key = [u8; 32];
 pub type Id = [u8; 16];
-type Block = [u8; 16];
+pub type Block = [u8; 16];
 
 /// RFC 5297 section 2.6, with the key `K | K` and one component of associated data: `V` and `C`.
 pub fn siv_seal(key: &Key, associated_data: &[u8], plaintext: &[u8]) -> (Block, Vec<u8>) {
@@ -163,6 +163,17 @@ pub fn key_below(node: &Key, levels: Option<&str>) -> Key {
 /// The key of the topic that a subtree `p/#` has at `p`.
 pub fn topic_key_at(node: &Key) -> Key {
     expand(node, "topic key", &[])
+}
+
+/// The key under which a client reports, from the one that its commands come under (protocol page, section 7).
+pub fn report_key(command_key: &Key) -> Key {
+    expand(&hmac(b"e4 report v1", command_key), "report key", &[])
+}
+
+/// What an entry adds to the digest of a state.
+pub fn entry_hash(kind: u8, name: &[u8], key: &Key) -> Block {
+    let hash = sha3_256(&[&[kind], name, key].concat());
+    core::array::from_fn(|at| hash[at])
 }
 
 /// The key under which the commands for a public-key client are sealed (protocol page, section 4).

@@ -5,7 +5,8 @@
 //! whose low half says what happens and whose high half varies it.
 //!
 //! What must hold beside the model: no message is accepted twice while there is a limit on its age and no restart, no
-//! command ever, an error leaves everything as it was, and what was stored is what a restart brings back.
+//! command ever, an error leaves everything as it was but for the refusal that is reported, and what was stored is what a
+//! restart brings back. After each step the client reports what the model says, byte for byte.
 
 mod model;
 mod steps;
@@ -13,7 +14,7 @@ mod steps;
 use crate::{
     Input,
     calls::{self, Outcome},
-    reference::{Parts, Receiver},
+    reference::{self, Parts, Receiver},
     world::{self, TestClock, TestStore},
 };
 use e4::{AppliedCommand, Client, ClientBuilder, GrowableKeyRing, KeyRing, MaxAge, Mode, OpenError, Refusal, Repeated};
@@ -97,9 +98,12 @@ impl<R: KeyRing> Session<R> {
         self.client.now().map(e4::Timestamp::as_unix)
     }
 
-    /// The client knows what the model knows, and has stored it.
+    /// The client knows what the model knows, and has stored it, and says so.
     fn compare(&mut self) {
         let (client, model) = (&self.client, &self.model);
+        let body = model.report(self.clock.has_time, self.now().is_some());
+        let sent = self.now().or(model.newest).unwrap_or(0);
+        assert_eq!(client.report(), reference::seal(&reference::report_key(&model.command_key), sent, &body));
         let mut topics: Vec<_> = client.topics().map(|(id, spare)| (*id.as_bytes(), spare)).collect();
         topics.sort_unstable_by_key(|(id, _)| *id);
         let expected = model.topics.iter().map(|(id, topic)| (*id, topic.spare.map(|(_, role)| role)));
@@ -136,6 +140,9 @@ impl<R: KeyRing> Session<R> {
             ClientBuilder::new(world::identity(self.model.mode)).load_or_create_with(store, clock).unwrap()
         };
         self.model = self.saved.1.clone();
+        // What anybody can bring about, and what could not be stored, is not stored.
+        self.model.command_waits = false;
+        self.model.refused = self.model.refused.filter(|(why, _)| *why < 6);
         let now = self.now();
         self.model.erase_expired(now);
         self.floor = None;
@@ -178,9 +185,24 @@ impl<R: KeyRing> Session<R> {
                 }
                 self.accept_command(message, &body, &applied);
             }
-            (Err(OpenError::Store(_)), Ok(_)) => assert!(self.store.fails()),
-            (Err(error), Err(expected)) => assert_eq!(error, expected),
+            (Err(error @ OpenError::Store(_)), Ok(_)) => {
+                assert!(self.store.fails());
+                self.refuse_command(message, &error);
+            }
+            (Err(error), Err(expected)) => {
+                assert_eq!(error, expected);
+                self.refuse_command(message, &error);
+            }
             (outcome, expected) => panic!("{outcome:?} instead of {expected:?}"),
+        }
+    }
+
+    /// An authentic command that is not applied is reported.
+    fn refuse_command(&mut self, message: &[u8], error: &OpenError) {
+        let is_authentic = self.client.is_authentic_command(message);
+        assert_eq!(is_authentic, !matches!(error, OpenError::Refused(Refusal::TooShort | Refusal::NotAuthentic)));
+        if is_authentic {
+            self.model.refuse(Parts::split(Mode::Symmetric, message).unwrap().sent, error);
         }
     }
 

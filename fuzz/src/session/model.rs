@@ -64,6 +64,10 @@ pub struct Model {
     same_second: Vec<[u8; 16]>,
     /// The latest time seen while there is a previous key.
     latest: Option<u64>,
+    /// Why the newest command that was not applied since the newest accepted one was refused, by its number, and its time.
+    pub refused: Option<(u8, u64)>,
+    /// Whether the last command could not be stored.
+    pub command_waits: bool,
 }
 
 #[derive(Clone)]
@@ -106,6 +110,8 @@ impl Model {
             command_key: CLIENT_KEY,
             same_second: Vec::new(),
             latest: None,
+            refused: None,
+            command_waits: false,
         };
         model.agree();
         model
@@ -321,6 +327,67 @@ impl Model {
         }
         self.newest = Some(parts.sent);
         self.same_second.push(parts.v);
+        (self.refused, self.command_waits) = (None, false);
+    }
+
+    /// Remembers why a command was refused, if no newer one was; says whether the client tries to store that.
+    pub fn refuse(&mut self, sent: u64, error: &OpenError) -> bool {
+        let why = match error {
+            OpenError::Full(Full::Topics) => 1,
+            OpenError::Full(Full::Peers) => 2,
+            OpenError::Full(_) => 3,
+            OpenError::Refused(Refusal::Command(_)) => 4,
+            OpenError::Refused(Refusal::TooOld { .. }) => 5,
+            OpenError::Refused(Refusal::Superseded { .. }) => 6,
+            OpenError::Store(_) => 7,
+            _ => 0,
+        };
+        self.command_waits = why == 7;
+        // A time that is none counts as that of the newest accepted command, which is before all others that may be refused.
+        let rank = |sent: u64| if sent < 1 << 33 { Some(sent) } else { self.newest };
+        let is_newest = match self.refused {
+            None => true,
+            Some((_, last)) => rank(last) < rank(sent) || why == 7 && rank(last) == rank(sent),
+        };
+        if why > 0 && is_newest {
+            self.refused = Some((why, sent));
+        }
+        (1..6).contains(&why) && is_newest
+    }
+
+    /// The 59 bytes of what the client reports.
+    pub fn report(&self, has_clock: bool, knows_time: bool) -> Vec<u8> {
+        let flags =
+            1 | u8::from(has_clock) << 1 | u8::from(knows_time && !has_clock) << 2 | u8::from(self.command_waits) << 3;
+        let (why, refused_at) = self.refused.unwrap_or((0, 0));
+        let room = if self.capacity.topics == usize::MAX {
+            u32::MAX
+        } else {
+            u32::try_from(self.capacity.topics - self.topics.len()).unwrap()
+        };
+        [
+            &[1, flags, why][..],
+            &self.newest.unwrap_or(0).to_le_bytes(),
+            &self.same_second.last().copied().unwrap_or_default(),
+            &refused_at.to_le_bytes(),
+            &self.digest(),
+            &u32::try_from(self.topics.len()).unwrap().to_le_bytes(),
+            &room.to_le_bytes(),
+        ]
+        .concat()
+    }
+
+    fn digest(&self) -> [u8; 16] {
+        let current = self.topics.iter().map(|(topic, keys)| reference::entry_hash(0x03, topic, &keys.current));
+        let next =
+            self.topics.iter().filter_map(|(topic, keys)| Some(reference::entry_hash(0x08, topic, &keys.next()?)));
+        let peers = self.peers.iter().map(|(client, key)| reference::entry_hash(0x06, client, key));
+        let c2 = (self.mode == Mode::PublicKey).then(|| reference::entry_hash(0x07, &[], &self.c2));
+        current
+            .chain(next)
+            .chain(peers)
+            .chain(c2)
+            .fold([0; 16], |sum, hash| core::array::from_fn(|at| sum[at] ^ hash[at]))
     }
 
     fn set_topic_key(&mut self, code: u8, topic: Id, key: Key, changed_at: u64) {
