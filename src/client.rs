@@ -77,7 +77,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         if transitions.is_none() {
             state.latest = None;
         }
-        state.digest = state.compute_digest();
+        state.start_digest();
         let seed = state.identity.hash_seed();
         stack::wipe::<{ stack::DEEP }>();
         Self {

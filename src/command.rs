@@ -190,6 +190,7 @@ impl Command {
     ///
     /// [`CommandError::UnknownCode`], [`CommandError::WrongLength`], [`CommandError::Key`] when a key in it is none, or
     /// [`CommandError::NotATime`] when a time in it is none.
+    #[inline(never)]
     pub fn decode(bytes: &[u8]) -> Result<Self, CommandError> {
         let mut reader = Reader::new(bytes);
         let command = match reader.take_byte()? {

@@ -9,9 +9,10 @@ pub use fixed::FixedKeyRing;
 #[cfg(feature = "alloc")]
 pub use growable::GrowableKeyRing;
 pub use topic_entry::Spare;
-pub(crate) use topic_entry::{TopicEntry, is_in_transition};
+pub(crate) use topic_entry::{SpareKey, TopicEntry, is_in_transition};
 
 use crate::{
+    digest::StateDigest,
     keys::{TopicKey, VerifyingKey},
     names::{ClientId, TopicHash},
     replay::ReplayMemory,
@@ -23,7 +24,10 @@ use core::fmt;
 pub trait KeyRing: Containers {}
 
 pub(crate) mod sealed {
-    use super::{AcceptedTags, AgeRules, ClientId, KeyCache, ReplayMemory, Table, TopicEntry, TopicHash, VerifyingKey};
+    use super::{
+        AcceptedTags, AgeRules, ClientId, KeptDigest, KeyCache, ReplayMemory, Table, TopicEntry, TopicHash,
+        VerifyingKey,
+    };
 
     pub trait Containers {
         type Topics: Table<TopicHash, TopicEntry>;
@@ -32,6 +36,7 @@ pub(crate) mod sealed {
         type Derived: KeyCache;
         type Opened: ReplayMemory;
         type Commands: AcceptedTags;
+        type Digest: KeptDigest;
     }
 }
 pub(crate) use sealed::Containers;
@@ -129,6 +134,13 @@ pub trait AcceptedTags: Default {
     fn push(&mut self, tag: Tag) -> Result<(), NoRoom>;
     fn clear(&mut self);
     fn as_slice(&self) -> &[Tag];
+}
+
+/// The digest of what a client holds: kept up to date with each change, or computed whenever it is asked for.
+pub trait KeptDigest: Default {
+    const IS_KEPT: bool;
+    fn get(&self) -> StateDigest;
+    fn set(&mut self, digest: StateDigest);
 }
 
 /// How old a message may be when it is opened.

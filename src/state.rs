@@ -12,8 +12,7 @@ pub(crate) use order::{CommandOrder, Order};
 
 use crate::{
     command::{Command, CommandError},
-    digest::StateDigest,
-    key_ring::{AcceptedTags, AgeRules, Full, KeyRing, MaxAge, NoRoom, Table, TopicEntry, is_in_transition},
+    key_ring::{AcceptedTags, AgeRules, Full, KeyRing, MaxAge, NoRoom, Spare, Table, TopicEntry, is_in_transition},
     keys::{KeyError, TopicKey, VerifyingKey},
     names::{ClientId, TopicHash},
     siv::Tag,
@@ -71,8 +70,8 @@ pub(crate) struct State<R: KeyRing> {
     pub(crate) order: CommandOrder<R::Commands>,
     /// The latest time seen since a key was replaced whose previous one is still kept.
     pub(crate) latest: Option<Timestamp>,
-    /// Of all that is held. Not stored.
-    pub(crate) digest: StateDigest,
+    /// Of all that is held, where it is kept. Not stored.
+    digest: R::Digest,
 }
 
 /// What is to become of the state: computed first, stored second, done in memory third.
@@ -127,11 +126,12 @@ impl<R: KeyRing> State<R> {
             peers: R::Peers::default(),
             order: CommandOrder::new(),
             latest: None,
-            digest: StateDigest::default(),
+            digest: R::Digest::default(),
         }
     }
 
     /// What a command would change. Refuses whatever could not be done completely.
+    #[inline(never)]
     pub(crate) fn plan(
         &self,
         command: Command,
@@ -156,25 +156,11 @@ impl<R: KeyRing> State<R> {
         Ok(match command {
             Command::RemoveTopic(topic) => Effect::RemoveTopic(topic),
             Command::ResetTopics => Effect::ClearTopics,
-            Command::SetTopicKey { topic, key } => match self.topics.get(&topic) {
-                Some(entry) if entry.key == key => Effect::Nothing,
-                Some(entry) => Effect::PutTopic(topic, TopicEntry::with_previous(key, entry.key.clone(), now)),
-                None => self.put_first_key(topic, key)?,
-            },
-            Command::SetNextTopicKey { topic, key } => match self.topics.get(&topic) {
-                None => return Err(CommandError::NoCurrentKey.into()),
-                Some(entry) if entry.key == key => match entry.next() {
-                    Some(_) => Effect::PutTopic(topic, TopicEntry::new(key)),
-                    None => Effect::Nothing,
-                },
-                Some(entry) if entry.next() == Some(&key) => Effect::Nothing,
-                Some(entry) => Effect::PutTopic(topic, TopicEntry::with_next(entry.key.clone(), key)),
-            },
-            Command::ReplaceTopicKey { topic, key } => match self.topics.get(&topic) {
-                Some(entry) if entry.key == key && entry.spare.is_none() => Effect::Nothing,
-                Some(_) => Effect::PutTopic(topic, TopicEntry::new(key)),
-                None => self.put_first_key(topic, key)?,
-            },
+            Command::SetTopicKey { topic, key } => {
+                self.set_topic_key(topic, key, Some(Spare::Previous { replaced: now }))?
+            }
+            Command::SetNextTopicKey { topic, key } => self.set_topic_key(topic, key, Some(Spare::Next))?,
+            Command::ReplaceTopicKey { topic, key } => self.set_topic_key(topic, key, None)?,
             Command::SetTime(_) => Effect::Nothing,
             Command::SetClientKey(key) => self.take_keys(IdentityKeys::Symmetric(key))?,
             Command::SetSigningKey(signing) => match self.identity.keys() {
@@ -198,12 +184,25 @@ impl<R: KeyRing> State<R> {
         })
     }
 
-    fn put_first_key(&self, topic: TopicHash, key: TopicKey) -> Result<Effect, CannotChange> {
-        if self.topics.has_room_for(&topic) {
-            Ok(Effect::PutTopic(topic, TopicEntry::new(key)))
-        } else {
-            Err(CannotChange::Full(Full::Topics))
-        }
+    /// Takes a key for a topic. The other key that the topic has afterwards is its previous one, this very one as the next,
+    /// or none.
+    fn set_topic_key(&self, topic: TopicHash, key: TopicKey, other: Option<Spare>) -> Result<Effect, CannotChange> {
+        let Some(entry) = self.topics.get(&topic) else {
+            return match other {
+                Some(Spare::Next) => Err(CommandError::NoCurrentKey.into()),
+                _ if self.topics.has_room_for(&topic) => Ok(Effect::PutTopic(topic, TopicEntry::new(key))),
+                _ => Err(CannotChange::Full(Full::Topics)),
+            };
+        };
+        let is_current = entry.key == key;
+        let entry = match other {
+            Some(Spare::Previous { .. }) if is_current => return Ok(Effect::Nothing),
+            Some(Spare::Next) if is_current && entry.next().is_none() => return Ok(Effect::Nothing),
+            Some(Spare::Previous { replaced }) => TopicEntry::with_previous(key, entry.key.clone(), replaced),
+            Some(Spare::Next) if !is_current => TopicEntry::with_next(entry.key.clone(), key),
+            Some(Spare::Next) | None => TopicEntry::new(key),
+        };
+        Ok(Effect::PutTopic(topic, entry))
     }
 
     /// Takes new keys for the client itself, if no topic has them, not even as a previous key: removed members hold that.
@@ -218,8 +217,9 @@ impl<R: KeyRing> State<R> {
     }
 
     /// Carries a planned change out. Room was made sure of when it was planned.
+    #[inline(never)]
     pub(crate) fn commit(&mut self, change: Change) {
-        self.digest = self.digest_after(&change.effect);
+        self.update_digest(&change.effect);
         match change.effect {
             Effect::Nothing => {}
             Effect::PutTopic(topic, entry) => {

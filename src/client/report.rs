@@ -75,13 +75,14 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
             refused: state.order.refused(),
             newest,
             newest_v: state.order.accepted.as_slice().last().copied().unwrap_or_default(),
-            digest: state.digest,
+            digest: state.digest(),
             topics: count(state.topics.len()),
             room: state.topics.room().map(count),
         }
     }
 
     /// Remembers for the next report why an authentic command was not applied.
+    #[inline(never)]
     pub(super) fn note_refusal(&mut self, sent: Timestamp, error: &OpenError) {
         self.state.order.waits = !error.is_final();
         let Some(why) = why_refused(error) else {

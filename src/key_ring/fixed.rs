@@ -1,5 +1,8 @@
-use super::{AcceptedTags, AgeRules, Containers, KeyCache, KeyRing, MaxAge, NoRoom, Table, TopicEntry, Wipe};
+use super::{
+    AcceptedTags, AgeRules, Containers, KeptDigest, KeyCache, KeyRing, MaxAge, NoRoom, Table, TopicEntry, Wipe,
+};
 use crate::{
+    digest::StateDigest,
     keys::{TopicKey, VerifyingKey},
     names::{ClientId, TopicHash},
     replay::{ReplayMemory, Seen},
@@ -52,6 +55,7 @@ impl<const TOPICS: usize, const PEERS: usize, const OPENED: usize> Containers fo
     type Derived = NoKeyCache;
     type Opened = heapless::Vec<Seen, OPENED>;
     type Commands = heapless::Vec<Tag, COMMANDS_PER_SECOND, u8>;
+    type Digest = NoDigest;
 }
 
 /// Slots that values never move between, so that a removed secret leaves no copy.
@@ -130,6 +134,20 @@ impl KeyCache for NoKeyCache {
     fn insert(&mut self, _: TopicHash, _: TopicKey) {}
 
     fn clear(&mut self) {}
+}
+
+/// Walks over the keys for each report: there are few, and a program that never reports has no code for it.
+#[derive(Debug, Default)]
+pub struct NoDigest;
+
+impl KeptDigest for NoDigest {
+    const IS_KEPT: bool = false;
+
+    fn get(&self) -> StateDigest {
+        StateDigest::default()
+    }
+
+    fn set(&mut self, _: StateDigest) {}
 }
 
 fn wipe<K, V: Wipe>(slot: &mut Option<(K, V)>) {

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     filter::TopicFilter,
-    key_ring::{AcceptedTags, AgeRules, Full, KeyRing, MaxAge, NoRoom, Spare, Table, TopicEntry},
+    key_ring::{AcceptedTags, AgeRules, Full, KeyRing, MaxAge, NoRoom, Spare, SpareKey, Table, TopicEntry},
     keys::{C2PublicKey, ClientKey, KeyError, SigningKey, TopicKey, VerifyingKey},
     names::{ClientId, NameError, TopicHash},
     report::{RefusedCommand, WhyRefused},
@@ -256,10 +256,10 @@ pub(crate) fn decode<R: KeyRing>(bytes: &[u8]) -> Result<State<R>, StateError> {
 fn decode_body<R: KeyRing>(version: u8, d: &mut Decoder<'_>) -> Result<State<R>, Refused> {
     expect(d.map()? == Some(entries(version)))?;
 
-    expect(d.u8()? == 0)?;
+    entry(d, 0)?;
     let id = ClientId::from_bytes(*array(d)?);
 
-    expect(d.u8()? == 1)?;
+    entry(d, 1)?;
     let identity = match d.array()? {
         Some(1) => Identity::symmetric(id, ClientKey::from_bytes(array(d)?)?),
         Some(2) => Identity::public_key(id, SigningKey::from_seed(array(d)?)?, C2PublicKey::from_bytes(array(d)?)?)?,
@@ -267,7 +267,7 @@ fn decode_body<R: KeyRing>(version: u8, d: &mut Decoder<'_>) -> Result<State<R>,
     };
     let mut state = State::<R>::new(identity);
 
-    expect(d.u8()? == 2)?;
+    entry(d, 2)?;
     expect(d.array()? == Some(4))?;
     state.options = Options {
         max_age: decode_max_age(d)?,
@@ -276,7 +276,7 @@ fn decode_body<R: KeyRing>(version: u8, d: &mut Decoder<'_>) -> Result<State<R>,
         repeated: if d.bool()? { Repeated::Report } else { Repeated::Refuse },
     };
 
-    expect(d.u8()? == 3)?;
+    entry(d, 3)?;
     each(d, |d| {
         expect(d.array()? == Some(2))?;
         let filter = d.str()?;
@@ -286,22 +286,26 @@ fn decode_body<R: KeyRing>(version: u8, d: &mut Decoder<'_>) -> Result<State<R>,
         state.ages.set(filter, max_age).map_err(|NoRoom| Full::AgeRules.into())
     })?;
 
-    expect(d.u8()? == 4)?;
+    entry(d, 4)?;
     each(d, |d| {
         let fields = d.array()?;
         let topic = TopicHash::from_bytes(*array(d)?);
         expect(state.topics.get(&topic).is_none() && topic != *state.identity.control())?;
         let key = TopicKey::from_bytes(array(d)?)?;
-        let entry = match fields {
-            Some(2) => TopicEntry::new(key),
-            Some(3) if version >= 3 => TopicEntry::with_next(key, TopicKey::from_bytes(array(d)?)?),
-            Some(4) => TopicEntry::with_previous(key, TopicKey::from_bytes(array(d)?)?, Timestamp::from_unix(d.u64()?)),
-            _ => return Err(INVALID),
-        };
+        let mut entry = TopicEntry::new(key);
+        if fields != Some(2) {
+            let spare = TopicKey::from_bytes(array(d)?)?;
+            let role = match fields {
+                Some(3) if version >= 3 => Spare::Next,
+                Some(4) => Spare::Previous { replaced: time(d)? },
+                _ => return Err(INVALID),
+            };
+            entry.spare = Some(SpareKey { key: spare, role });
+        }
         state.topics.insert(topic, entry).map_err(|NoRoom| Full::Topics.into())
     })?;
 
-    expect(d.u8()? == 5)?;
+    entry(d, 5)?;
     each(d, |d| {
         expect(d.array()? == Some(2) && state.identity.mode() == crate::message::Mode::PublicKey)?;
         let client = ClientId::from_bytes(*array(d)?);
@@ -310,12 +314,10 @@ fn decode_body<R: KeyRing>(version: u8, d: &mut Decoder<'_>) -> Result<State<R>,
         state.peers.insert(client, key).map_err(|NoRoom| Full::Peers.into())
     })?;
 
-    expect(d.u8()? == 6)?;
-    if d.datatype()? == minicbor::data::Type::Null {
-        d.null()?;
-    } else {
+    entry(d, 6)?;
+    if !is_null(d)? {
         expect(d.array()? == Some(2))?;
-        state.order.newest = Some(Timestamp::from_unix(d.u64()?));
+        state.order.newest = Some(time(d)?);
         each(d, |d| {
             let tag = *array(d)?;
             expect(!state.order.accepted.as_slice().contains(&tag))?;
@@ -329,28 +331,22 @@ fn decode_body<R: KeyRing>(version: u8, d: &mut Decoder<'_>) -> Result<State<R>,
 
     state.enrolled = Enrolment::UNKNOWN;
     if version > 1 {
-        expect(d.u8()? == 7)?;
-        if d.datatype()? == minicbor::data::Type::Null {
-            d.null()?;
-        } else {
+        entry(d, 7)?;
+        if !is_null(d)? {
             state.enrolled = Enrolment::from_bytes(*array(d)?);
             expect(state.enrolled != Enrolment::UNKNOWN)?;
         }
-        expect(d.u8()? == 8)?;
-        if d.datatype()? == minicbor::data::Type::Null {
-            d.null()?;
-        } else {
-            state.latest = Some(Timestamp::from_unix(d.u64()?));
+        entry(d, 8)?;
+        if !is_null(d)? {
+            state.latest = Some(time(d)?);
         }
     }
     if version > 2 {
-        expect(d.u8()? == 9)?;
-        if d.datatype()? == minicbor::data::Type::Null {
-            d.null()?;
-        } else {
+        entry(d, 9)?;
+        if !is_null(d)? {
             expect(d.array()? == Some(2))?;
             let why = WhyRefused::of_code(d.u8()?).ok_or(INVALID)?;
-            let refused = RefusedCommand { why, sent: Timestamp::from_unix(d.u64()?) };
+            let refused = RefusedCommand { why, sent: time(d)? };
             expect(is_stored(&refused))?;
             state.order.set_refused(refused);
         }
@@ -372,6 +368,24 @@ fn each<'b>(
     Ok(())
 }
 
+/// The key of the next entry.
+fn entry(d: &mut Decoder<'_>, key: u8) -> Result<(), Refused> {
+    expect(d.u8()? == key)
+}
+
+/// Passes over the null that stands for nothing, if it is there.
+fn is_null(d: &mut Decoder<'_>) -> Result<bool, Refused> {
+    let is_null = d.datatype()? == minicbor::data::Type::Null;
+    if is_null {
+        d.null()?;
+    }
+    Ok(is_null)
+}
+
+fn time(d: &mut Decoder<'_>) -> Result<Timestamp, Refused> {
+    Ok(Timestamp::from_unix(d.u64()?))
+}
+
 fn expect(holds: bool) -> Result<(), Refused> {
     if holds { Ok(()) } else { Err(INVALID) }
 }
@@ -381,9 +395,5 @@ fn array<'b, const N: usize>(d: &mut Decoder<'b>) -> Result<&'b [u8; N], Refused
 }
 
 fn decode_max_age(d: &mut Decoder<'_>) -> Result<MaxAge, Refused> {
-    if d.datatype()? == minicbor::data::Type::Null {
-        d.null()?;
-        return Ok(MaxAge::Any);
-    }
-    Ok(MaxAge::Seconds(d.u64()?))
+    Ok(if is_null(d)? { MaxAge::Any } else { MaxAge::Seconds(d.u64()?) })
 }

@@ -3,7 +3,7 @@
 use super::{Effect, IdentityKeys, State};
 use crate::{
     digest::{StateDigest, StateEntry},
-    key_ring::{KeyRing, Table, TopicEntry},
+    key_ring::{KeptDigest, KeyRing, Table, TopicEntry},
     keys::{C2PublicKey, TopicKey},
     names::TopicHash,
 };
@@ -18,9 +18,23 @@ impl IdentityKeys {
 }
 
 impl<R: KeyRing> State<R> {
-    /// The digest of all that is held, by a walk.
-    pub(crate) fn compute_digest(&self) -> StateDigest {
-        self.digest_of(true, true)
+    /// The digest of all that is held.
+    pub(crate) fn digest(&self) -> StateDigest {
+        if R::Digest::IS_KEPT { self.digest.get() } else { self.digest_of(true, true) }
+    }
+
+    /// Computes the digest, if it is kept, of a state that was put together otherwise than by commands.
+    pub(crate) fn start_digest(&mut self) {
+        if R::Digest::IS_KEPT {
+            self.digest.set(self.digest_of(true, true));
+        }
+    }
+
+    /// Brings the digest, if it is kept, up to what it is once a change is carried out.
+    pub(super) fn update_digest(&mut self, effect: &Effect) {
+        if R::Digest::IS_KEPT {
+            self.digest.set(self.digest_after(effect));
+        }
     }
 
     /// The digest of the key server's key, and of the topics and the peers or not.
@@ -35,8 +49,8 @@ impl<R: KeyRing> State<R> {
     }
 
     /// The digest as it will be once a change is carried out, entry by entry.
-    pub(super) fn digest_after(&self, effect: &Effect) -> StateDigest {
-        let mut digest = self.digest;
+    fn digest_after(&self, effect: &Effect) -> StateDigest {
+        let mut digest = self.digest.get();
         match effect {
             Effect::Nothing => {}
             Effect::PutTopic(topic, entry) => change_topic(&mut digest, topic, self.topics.get(topic), Some(entry)),

@@ -69,6 +69,7 @@ impl<C: AcceptedTags> CommandOrder<C> {
     /// second time. So each command that the key server made is stored once at the most, whether it is taken or refused.
     /// One that is older than the newest accepted command may be any of its past, recorded by whoever carries it, and is
     /// remembered in memory only. So is one that could not be stored.
+    #[inline(never)]
     pub(crate) fn refuse(&mut self, refused: RefusedCommand) -> bool {
         // A time that is none counts as the oldest that is not older than the newest, or it would hide all others.
         let rank = |sent: Timestamp| if sent.is_plausible() { Some(sent) } else { self.newest };
