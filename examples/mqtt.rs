@@ -7,7 +7,8 @@
 use core::error::Error;
 use e4::{
     Client, ClientId, ClientKey, Clock, ClockReading, Command, FileStore, Identity, KeyRole, MaxAge, MemoryStore,
-    OpenError, Opened, Refusal, Timestamp, Topic, TopicFilter, TopicKey, controller::Recipient,
+    OpenError, Opened, Refusal, Timestamp, Topic, TopicFilter, TopicKey,
+    controller::{Lane, Recipient},
 };
 use rumqttc::{AckMode, Broker, Connection, Event, MqttOptions, Outgoing, Packet, Publish, PublishOptions, QoS};
 use std::{
@@ -33,8 +34,8 @@ fn main() -> ExitCode {
 }
 
 fn story(run: &Run, controller: &mut Mqtt) -> Result<()> {
-    let (pump, to_pump) = run.enrol("pump-7")?;
-    let (panel, to_panel) = run.enrol("panel-1")?;
+    let (pump, mut to_pump) = run.enrol("pump-7")?;
+    let (panel, mut to_panel) = run.enrol("panel-1")?;
     let folder = tempfile::tempdir()?;
     let panel_file = || FileStore::new(folder.path().join("panel-1"));
     let mut pump = Device::connect(run, "pump-7", Client::builder(pump).create(MemoryStore::new())?)?;
@@ -42,11 +43,11 @@ fn story(run: &Run, controller: &mut Mqtt) -> Result<()> {
     panel.mqtt.subscribe(run.topic.as_str(), QoS::AtLeastOnce)?;
     let mut eavesdropper = Mqtt::connect(run.options("eavesdropper"))?;
     eavesdropper.subscribe(&run.filter, QoS::AtLeastOnce)?;
-    eavesdropper.subscribe(to_panel.control_topic().as_str(), QoS::ExactlyOnce)?;
+    eavesdropper.subscribe(to_panel.recipient.control_topic().as_str(), QoS::ExactlyOnce)?;
 
     println!("The key server sends both devices the key of the topic\n");
     let first_key = TopicKey::generate()?;
-    send_key(controller, &[&to_pump, &to_panel], &run.topic, first_key.clone())?;
+    send_key(controller, [&mut to_pump, &mut to_panel], &run.topic, first_key.clone())?;
     pump.takes("pump-7 applies", is_command)?;
     let arrived = panel.mqtt.receive("the command for panel-1")?;
     show("panel-1 applies, and its power fails before it acknowledges", &panel.open(&arrived)?, is_command)?;
@@ -67,10 +68,10 @@ fn story(run: &Run, controller: &mut Mqtt) -> Result<()> {
     }
 
     println!("\nA day later, says its clock, panel-2 joins; the last message was retained\n");
-    let (late, to_late) = run.enrol("panel-2")?;
+    let (late, mut to_late) = run.enrol("panel-2")?;
     let late = Client::builder(late).first_start().create_with_clock(MemoryStore::new(), Tomorrow)?;
     let mut late = Device::connect(run, "panel-2", late)?;
-    send_key(controller, &[&to_late], &run.topic, first_key)?;
+    send_key(controller, [&mut to_late], &run.topic, first_key)?;
     late.takes("panel-2 applies", is_command)?;
     late.mqtt.subscribe(&run.filter, QoS::AtLeastOnce)?;
     late.takes("panel-2 subscribes", |taken| matches!(taken, Err(Refusal::TooOld { .. })))?;
@@ -81,7 +82,7 @@ fn story(run: &Run, controller: &mut Mqtt) -> Result<()> {
     println!("\nThe key is rotated while panel-1 is offline, and panel-2 is left out\n");
     let Device { client: panel, mqtt } = panel;
     mqtt.disconnect()?;
-    send_key(controller, &[&to_pump, &to_panel], &run.topic, TopicKey::generate()?)?;
+    send_key(controller, [&mut to_pump, &mut to_panel], &run.topic, TopicKey::generate()?)?;
     pump.takes("pump-7 applies", is_command)?;
     let mut panel = Device::connect(run, "panel-1", panel)?;
     panel.takes("panel-1 is back, and applies what waited in the broker", is_command)?;
@@ -90,7 +91,7 @@ fn story(run: &Run, controller: &mut Mqtt) -> Result<()> {
     late.takes("panel-2 says", |taken| matches!(taken, Err(Refusal::NotAuthentic)))?;
 
     println!("\nThe eavesdropper publishes the first command for panel-1 again, to bring the old key back\n");
-    eavesdropper.publish(to_panel.control_topic().as_str(), &recorded.payload, COMMAND)?;
+    eavesdropper.publish(to_panel.recipient.control_topic().as_str(), &recorded.payload, COMMAND)?;
     panel.takes("panel-1 refuses", is_replay)?;
     pump.publish(&run.topic, "4.5 bar", MESSAGE)?;
     panel.takes("panel-1 opens, still under the new key", is_message("4.5 bar"))
@@ -131,18 +132,30 @@ impl Run {
     }
 
     /// Gives a device its identity, and makes it known to the key server. This does not go over MQTT.
-    fn enrol(&self, device: &str) -> Result<(Identity, Recipient)> {
+    fn enrol(&self, device: &str) -> Result<(Identity, Kept)> {
         let (id, key) = (ClientId::from_name(&format!("{device}-{}", self.name))?, ClientKey::generate()?);
-        let recipient = Recipient::symmetric(id, &key);
-        Ok((Identity::symmetric(id, key), recipient))
+        let kept = Kept { recipient: Recipient::symmetric(id, &key), lane: Lane::new() };
+        Ok((Identity::symmetric(id, key), kept))
     }
 }
 
-fn send_key(controller: &mut Mqtt, recipients: &[&Recipient], topic: &Topic<'_>, key: TopicKey) -> Result<()> {
-    let command = Command::set_topic_key(topic, key);
-    for recipient in recipients {
-        let sealed = recipient.seal_dated(&command, Timestamp::now())?;
-        controller.publish(recipient.control_topic().as_str(), sealed.as_bytes(), COMMAND)?;
+/// What the key server keeps of a device.
+struct Kept {
+    recipient: Recipient,
+    lane: Lane,
+}
+
+fn send_key<const N: usize>(
+    controller: &mut Mqtt,
+    devices: [&mut Kept; N],
+    topic: &Topic<'_>,
+    key: TopicKey,
+) -> Result<()> {
+    let command = [Command::set_topic_key(topic, key)];
+    for Kept { recipient, lane } in devices {
+        for sealed in recipient.seal(&command, lane, Timestamp::now())? {
+            controller.publish(recipient.control_topic().as_str(), sealed.as_bytes(), COMMAND)?;
+        }
     }
     Ok(())
 }

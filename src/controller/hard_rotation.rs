@@ -32,7 +32,7 @@ pub enum HardRotation {
     Replace,
     /// `RemoveTopic`, then `SetTopicKey`.
     ///
-    /// A broker that keeps the first back makes the rotation a soft one. One that keeps the second back leaves a client without
+    /// Both carry one second: swapped, they leave the client without a key, which is the safe side. A broker that keeps the first back makes the rotation a soft one. One that keeps the second back leaves a client without
     /// a key of its own for the topic: it falls back to that of a subtree, and so to a wider circle, if it has one.
     RemoveAndSet,
     /// `SetTopicKey` with a random key that nobody gets, then `SetTopicKey` with the new one. The topic has a key of its own all

@@ -101,6 +101,15 @@ impl Recipient {
     /// them. So what can go together is better sealed together: the lane gives out no more than
     /// [`Lane::MAX_AHEAD`] seconds in advance.
     ///
+    /// After a [`Command::SetClientKey`], [`Command::SetSigningKey`] or [`Command::SetC2Key`] the commands that follow
+    /// need a `Recipient` made from the new key, and the same lane.
+    ///
+    /// # Security
+    ///
+    /// A broker can swap the commands of one second. Where it matters which of them comes first, as with
+    /// [`Command::ResetTopics`] and new keys, seal each in a call of its own: then what comes too early makes the other too old,
+    /// and the client's report says so. A [`HardRotation`](super::HardRotation) goes into one call.
+    ///
     /// # Errors
     ///
     /// [`SealCommandsError`]: nothing was sealed, and the lane is as it was.
@@ -124,9 +133,6 @@ impl Recipient {
 
     /// Seals one command that carries this time, for those who keep the order by themselves, and for tests. See
     /// [`seal`](Self::seal).
-    ///
-    /// After a [`Command::SetClientKey`], [`Command::SetSigningKey`] or [`Command::SetC2Key`] the commands that follow
-    /// need a `Recipient` made from the new key.
     ///
     /// # Errors
     ///

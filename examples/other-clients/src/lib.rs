@@ -3,7 +3,8 @@
 use core::error::Error;
 use e4::{
     Client, ClientId, ClientKey, Command, Identity, MemoryStore, OpenError, Opened, Refusal, Snapshot, Store,
-    StoreError, Timestamp, Topic, TopicKey, controller::Recipient,
+    StoreError, Timestamp, Topic, TopicKey,
+    controller::{Lane, Recipient},
 };
 use std::{
     process::ExitCode,
@@ -64,10 +65,10 @@ impl Run {
     /// # Errors
     ///
     /// When the operating system has no random bytes.
-    pub fn enrol(&self, device: &str, disk: &Disk) -> Result<(Client, Recipient)> {
+    pub fn enrol(&self, device: &str, disk: &Disk) -> Result<(Client, Kept)> {
         let (id, key) = (ClientId::from_name(&self.mqtt_id(device))?, ClientKey::generate()?);
-        let recipient = Recipient::symmetric(id, &key);
-        Ok((Client::builder(Identity::symmetric(id, key)).create(disk.clone())?, recipient))
+        let kept = Kept { recipient: Recipient::symmetric(id, &key), lane: Lane::new() };
+        Ok((Client::builder(Identity::symmetric(id, key)).create(disk.clone())?, kept))
     }
 
     /// The key server's command that gives a device the key of the topic: where to publish it, and what.
@@ -75,10 +76,19 @@ impl Run {
     /// # Errors
     ///
     /// When it cannot be made.
-    pub fn topic_key(&self, to: &Recipient, key: &TopicKey) -> Result<(String, Vec<u8>)> {
-        let command = to.seal_dated(&Command::set_topic_key(&self.topic, key.clone()), Timestamp::now())?;
-        Ok((to.control_topic().as_str().to_owned(), command.as_bytes().to_vec()))
+    pub fn topic_key(&self, to: &mut Kept, key: &TopicKey) -> Result<(String, Vec<u8>)> {
+        let command = [Command::set_topic_key(&self.topic, key.clone())];
+        let sealed = to.recipient.seal(&command, &mut to.lane, Timestamp::now())?;
+        let sealed = sealed.first().ok_or("nothing was sealed")?;
+        Ok((to.recipient.control_topic().as_str().to_owned(), sealed.as_bytes().to_vec()))
     }
+}
+
+/// What the key server keeps of a device.
+#[derive(Debug)]
+pub struct Kept {
+    recipient: Recipient,
+    lane: Lane,
 }
 
 /// The disk of a device, which is full now and then. A real device keeps its state in a [`FileStore`](e4::FileStore).

@@ -50,18 +50,18 @@ fn main() -> ExitCode {
 
 async fn story(run: &Run) -> Result<()> {
     let (pump_disk, panel_disk) = (Disk::default(), Disk::default());
-    let (pump, to_pump) = run.enrol("pump-7", &pump_disk)?;
-    let (panel, to_panel) = run.enrol("panel-1", &panel_disk)?;
+    let (pump, mut to_pump) = run.enrol("pump-7", &pump_disk)?;
+    let (panel, mut to_panel) = run.enrol("panel-1", &panel_disk)?;
     let mut pump = Device::connect(run, "pump-7", pump).await?;
     let mut panel = Device::connect(run, "panel-1", panel).await?;
     let key_server = connect(run, options(run, "key-server")).await?;
 
     let key = TopicKey::generate()?;
     panel_disk.set_full(true);
-    let (control_topic, command) = run.topic_key(&to_panel, &key)?;
+    let (control_topic, command) = run.topic_key(&mut to_panel, &key)?;
     publish(&key_server, &control_topic, QoS::ExactlyOnce, command).await?;
     panel.takes("panel-1 cannot store its command, and does not acknowledge it", is_full_disk).await?;
-    let (control_topic, command) = run.topic_key(&to_pump, &key)?;
+    let (control_topic, command) = run.topic_key(&mut to_pump, &key)?;
     publish(&key_server, &control_topic, QoS::ExactlyOnce, command).await?;
     pump.takes("pump-7 applies the command that gives it the topic's key", is_command).await?;
     let Device { client, mqtt, .. } = panel;

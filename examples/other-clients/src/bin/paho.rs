@@ -55,8 +55,8 @@ fn main() -> ExitCode {
 
 fn story(run: &Run) -> Result<()> {
     let (pump_disk, panel_disk) = (Disk::default(), Disk::default());
-    let (pump, to_pump) = run.enrol("pump-7", &pump_disk)?;
-    let (panel, to_panel) = run.enrol("panel-1", &panel_disk)?;
+    let (pump, mut to_pump) = run.enrol("pump-7", &pump_disk)?;
+    let (panel, mut to_panel) = run.enrol("panel-1", &panel_disk)?;
     let pump = Device::connect(run, "pump-7", pump)?;
     let panel = Device::connect(run, "panel-1", panel)?;
     subscribe(&panel.mqtt, run.topic.as_str(), QoS::AtLeastOnce)?;
@@ -64,11 +64,11 @@ fn story(run: &Run) -> Result<()> {
     open_connection(&key_server, true)?;
 
     let key = TopicKey::generate()?;
-    let (control_topic, command) = run.topic_key(&to_pump, &key)?;
+    let (control_topic, command) = run.topic_key(&mut to_pump, &key)?;
     publish(&key_server, &control_topic, QoS::ExactlyOnce, command)?;
     pump.takes("pump-7 applies the command that gives it the topic's key", is_command)?;
     panel_disk.set_full(true);
-    let (control_topic, command) = run.topic_key(&to_panel, &key)?;
+    let (control_topic, command) = run.topic_key(&mut to_panel, &key)?;
     let publishing = key_server.publish(Message::new(control_topic, command, QoS::ExactlyOnce));
     panel.takes("panel-1 cannot store its command, and keeps it", is_full_disk)?;
     panel_disk.set_full(false);

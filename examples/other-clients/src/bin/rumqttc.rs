@@ -40,8 +40,8 @@ fn main() -> ExitCode {
 
 fn story(run: &Run) -> Result<()> {
     let (pump_disk, panel_disk) = (Disk::default(), Disk::default());
-    let (pump, to_pump) = run.enrol("pump-7", &pump_disk)?;
-    let (panel, to_panel) = run.enrol("panel-1", &panel_disk)?;
+    let (pump, mut to_pump) = run.enrol("pump-7", &pump_disk)?;
+    let (panel, mut to_panel) = run.enrol("panel-1", &panel_disk)?;
     let mut pump = Device::connect(run, "pump-7", pump)?;
     let mut panel = Device::connect(run, "panel-1", panel)?;
     panel.mqtt.subscribe(run.topic.as_str(), QoS::AtLeastOnce)?;
@@ -49,10 +49,10 @@ fn story(run: &Run) -> Result<()> {
 
     let key = TopicKey::generate()?;
     panel_disk.set_full(true);
-    let (control_topic, command) = run.topic_key(&to_panel, &key)?;
+    let (control_topic, command) = run.topic_key(&mut to_panel, &key)?;
     key_server.publish(&control_topic, QoS::ExactlyOnce, command)?;
     panel.takes("panel-1 cannot store its command, and does not acknowledge it", is_full_disk)?;
-    let (control_topic, command) = run.topic_key(&to_pump, &key)?;
+    let (control_topic, command) = run.topic_key(&mut to_pump, &key)?;
     key_server.publish(&control_topic, QoS::ExactlyOnce, command)?;
     pump.takes("pump-7 applies the command that gives it the topic's key", is_command)?;
     let Device { client, mqtt } = panel;
