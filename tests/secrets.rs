@@ -421,6 +421,7 @@ fn every_error_is_a_sentence_of_its_own() {
     let sealing = [
         SealError::Name(NameError::Wildcard),
         SealError::ControlTopic,
+        SealError::ReportTopic,
         SealError::BufferTooSmall { needed: 4711 },
         SealError::NoTopicKey,
         SealError::TimeUnknown,

@@ -3,7 +3,7 @@ use crate::{
     key_ring::{KeyCache, KeyRing, Table},
     keys::TopicKey,
     message::{self, TooShort},
-    names::NameError,
+    names::{ClientId, NameError},
     state::IdentityKeys,
     store::Store,
     time::Clock,
@@ -76,6 +76,9 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         if topic.hash() == self.state.identity.control() {
             return Err(SealError::ControlTopic);
         }
+        if ClientId::of_report_topic(topic.as_str()).as_ref() == Some(self.id()) {
+            return Err(SealError::ReportTopic);
+        }
         let sent = self.time.now().ok_or(SealError::TimeUnknown)?;
         self.with_current_key(&topic, |key| match self.state.identity.keys() {
             IdentityKeys::Symmetric(_) => message::seal(key, sent, message),
@@ -124,6 +127,8 @@ pub enum SealError {
     Name(NameError),
     /// The topic is the client's own control topic: what is sealed there would pass for a command.
     ControlTopic,
+    /// The topic is the client's own report topic: what is sealed there would take the place of its report.
+    ReportTopic,
     /// The buffer is shorter than the sealed message.
     BufferTooSmall {
         /// Bytes that suffice.
@@ -148,6 +153,9 @@ impl fmt::Display for SealError {
             Self::ControlTopic => {
                 f.write_str("this is the client's own control topic, which takes commands only: choose another topic")
             }
+            Self::ReportTopic => f.write_str(
+                "this is the client's own report topic, where its key server reads what it holds: choose another topic",
+            ),
             Self::BufferTooSmall { needed } => {
                 write!(f, "the buffer is too small: the sealed message takes {needed} bytes")
             }

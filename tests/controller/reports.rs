@@ -2,10 +2,10 @@
 
 use crate::{
     TOPIC,
-    common::{Device, NOW, TestStore, bytes, seal_raw, set_topic_key, topic_hash, topic_key},
+    common::{Device, NOW, Party, TestStore, bytes, seal_raw, set_topic_key, topic_hash, topic_key},
 };
 use e4::{
-    Client, ClientKey, Command, MemoryStore, OpenError, REPORT_LEN, Refusal, Timestamp,
+    Client, ClientKey, Command, MemoryStore, OpenError, REPORT_LEN, Refusal, SealError, Subtree, SubtreeKey, Timestamp,
     controller::{
         Lane, LastReport, OlderReport, Recipient, Report, ReportError, SealedCommand, StateDigest, StateEntry, question,
     },
@@ -58,6 +58,21 @@ fn a_report_of_another_device_is_none_of_this_one() {
             assert!(other.recipient.open_report(&sealed).is_ok());
         }
     }
+}
+
+/// With the key of everything, which covers that topic too.
+#[test]
+fn a_client_puts_nothing_in_the_place_of_its_own_report() {
+    let everything = Subtree::new("#").unwrap();
+    let mut device = Device::symmetric("pump");
+    device.command(&Command::set_subtree_key(&everything, &SubtreeKey::from_bytes(&[7; 32]).unwrap())).unwrap();
+    let own = device.recipient.report_topic();
+    assert_eq!(device.client.seal(own.as_str(), b"4.2 bar"), Err(SealError::ReportTopic));
+    for other in [format!("{own}/x"), own.as_str().to_uppercase(), own.as_str().replace("/report", "/reports")] {
+        assert!(device.client.seal(&*other, b"4.2 bar").is_ok(), "{other}");
+    }
+    let others = Party::symmetric("panel").recipient.report_topic();
+    assert!(device.client.seal(others.as_str(), b"4.2 bar").is_ok());
 }
 
 #[test]
