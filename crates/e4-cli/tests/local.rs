@@ -97,8 +97,12 @@ fn half_of_a_pair_is_not_written_where_the_other_half_is_in_the_way() {
 #[test]
 fn a_file_that_cannot_be_written_is_named_and_no_temporary_one() {
     let folder = Folder::new();
-    let run = folder.run("keygen symmetric --out absent/a.key").fails(1, "could not write absent/a.key: No such file");
-    assert!(!run.stderr().contains(".e4-") && !run.stderr().contains("at path"), "{}", run.stderr());
+    folder.write("file", "");
+    for (path, reason) in [("absent/a.key", "No such file"), ("file/a.key", "Not a directory")] {
+        let run = folder.run(&format!("keygen symmetric --out {path}"));
+        let run = run.fails(1, &format!("could not write {path}: {reason}"));
+        assert!(!run.stderr().contains(".e4-") && !run.stderr().contains("at path"), "{}", run.stderr());
+    }
 }
 
 #[cfg(unix)]
