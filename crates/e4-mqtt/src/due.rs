@@ -26,7 +26,7 @@ pub(crate) struct Terms {
 pub(crate) struct Due {
     inner: Mutex<Inner>,
     changed: Notify,
-    /// Commands were accepted, and the key server does not know it yet.
+    /// Commands were accepted, or a report was to be made at once, and the key server does not know it yet.
     unreported: watch::Sender<bool>,
 }
 
@@ -96,8 +96,11 @@ impl Due {
         });
     }
 
-    /// There is a connection, and commands arrive on it.
+    /// There is a connection, and commands arrive on it. Who does not want to wait does not go without a report either.
     pub(crate) fn connected(&self, terms: Terms, wait: Duration) {
+        if wait.is_zero() {
+            self.unreported.send_replace(true);
+        }
         self.change(|inner| {
             inner.terms = Some(terms);
             inner.at(Instant::now() + wait);
