@@ -240,8 +240,13 @@ pub(crate) struct ReportArgs {
 }
 
 impl ReportArgs {
-    pub(crate) fn apply(&self, builder: Builder) -> Builder {
-        if self.no_report { builder.no_reports() } else { builder }
+    /// Whoever connects only to be known to its key server reports at once.
+    pub(crate) fn apply(&self, builder: Builder, only_connects: bool) -> Builder {
+        match (self.no_report, only_connects) {
+            (true, _) => builder.no_reports(),
+            (false, true) => builder.report_within(Duration::ZERO),
+            (false, false) => builder,
+        }
     }
 }
 

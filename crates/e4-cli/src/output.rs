@@ -53,8 +53,8 @@ pub(crate) enum Failure {
     Error(anyhow::Error),
     /// Exit code 3: a message or a command was refused; which, and why.
     Refused(String),
-    /// Exit code 27, as `mosquitto_sub`: the time given with `-W` is over before the messages asked for came.
-    TimedOut,
+    /// Exit code 27, as `mosquitto_sub`: the time that was given is over before what was waited for came; what that is.
+    TimedOut(String),
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
@@ -86,8 +86,8 @@ impl Failure {
                 note(format!("Refused: {reason}"));
                 ExitCode::from(3)
             }
-            Self::TimedOut => {
-                note("Timed out");
+            Self::TimedOut(what) => {
+                note(what);
                 ExitCode::from(27)
             }
         }

@@ -125,7 +125,7 @@ pub(crate) fn run(args: &Args, _: Output) -> Result<(), Failure> {
     let quiet = args.quiet;
     broker::run(async {
         // Messages in the device's session are for `e4 sub`.
-        let shape = |builder| args.reports.apply(args.plaintext.apply(builder)).leave_messages();
+        let shape = |builder| args.reports.apply(args.plaintext.apply(builder), args.only_connect).leave_messages();
         let mut refused = RefusedCommands::of(&device);
         let take = &mut |event: Event| {
             report(&event, quiet);

@@ -124,7 +124,9 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
             }
         };
         let result = match args.wait {
-            Some(seconds) => timeout(Duration::from_secs(seconds), listening).await.unwrap_or(Err(Failure::TimedOut)),
+            Some(seconds) => timeout(Duration::from_secs(seconds), listening)
+                .await
+                .unwrap_or_else(|_| Err(Failure::TimedOut("Timed out".to_owned()))),
             None => listening.await,
         };
         run.tell_dropped();
@@ -179,7 +181,7 @@ impl Run<'_> {
     async fn listen(&mut self, device: Client) -> Result<(), Failure> {
         let args = self.args;
         // Messages that waited come before the connection is ready.
-        let shape = |builder| args.reports.apply(args.plaintext.apply(builder));
+        let shape = |builder| args.reports.apply(args.plaintext.apply(builder), args.exit_after_subscribe);
         let take = &mut |event| self.take(event);
         let Connected { connection, mut events, .. } =
             connect(&args.broker, Role::Device, device, &shape, take).await?;
