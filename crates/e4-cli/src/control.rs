@@ -1,7 +1,11 @@
 //! `e4 control`: commands of the key server to its devices.
 
+mod holds;
+mod outcome;
 mod rotate;
 mod send;
+mod session;
+mod status;
 mod target;
 
 use crate::{
@@ -13,7 +17,7 @@ use crate::{
 };
 use anyhow::{Context, ensure};
 use clap::ArgAction;
-use e4::{C2PublicKey, ClientId, ClientKey, Command, Mode, SigningKey, TopicKey, VerifyingKey};
+use e4::{C2PublicKey, ClientId, ClientKey, Command, Mode, SigningKey, TopicKey, VerifyingKey, controller::Recipient};
 use send::{Order, keep_both, send_same};
 use target::TargetArgs;
 
@@ -44,7 +48,8 @@ A fleet file (TOML; paths in it are relative to it):
 No two devices have the same key, and no topic has that of a device. Beside the fleet file, `e4 control` keeps how the last \
 commands are dated (FILE.lanes): keep the two together.
 
-The broker takes the commands, and whether a device has got them is not known: it says \"handed to the broker\".
+The broker takes the commands, and whether a device has got them is not known: it says \"handed to the broker\". With --wait \
+it listens to what the devices report, and says whether they have carried them out; `status` shows their last reports.
 
 Example:
   e4 control rotate plant/7/pump --out pump.key --to pump-7,panel-1 -h broker.example"
@@ -68,6 +73,7 @@ enum Action {
     RemovePubKey(RemovePubKey),
     ResetPubKeys(ResetPubKeys),
     SetC2Key(SetC2Key),
+    Status(status::Args),
 }
 
 /// Give devices the key of a topic or of a subtree
@@ -202,6 +208,7 @@ pub(crate) fn run(args: &Args, output: Output) -> Result<(), Failure> {
             send_same(&args.target, &fleet, "reset-pub-keys", Some(Mode::PublicKey), &Command::ResetPubKeys, output)
         }
         Action::SetC2Key(args) => args.run(output),
+        Action::Status(args) => status::run(args, output),
     }
 }
 
@@ -227,11 +234,12 @@ impl SetIdKey {
             // From standard input or the environment, the device would be the only one to have it.
             return Err(anyhow::anyhow!("the new key of a device is needed again: give it as a file").into());
         }
-        let (command, then) = match device.mode {
+        let (command, new_key, then) = match device.mode {
             Mode::Symmetric => {
                 let key = self.key_file.key::<ClientKey>()?;
                 fleet.check_new_key(name, &NewKey::Client(key.as_bytes()))?;
-                (Command::SetClientKey(key), format!("put the new key as key_file of {}", printable(name)))
+                let new_key = Recipient::symmetric(device.id, &key);
+                (Command::SetClientKey(key), new_key, format!("put the new key as key_file of {}", printable(name)))
             }
             Mode::PublicKey => {
                 let key = self.key_file.key::<SigningKey>()?;
@@ -241,7 +249,8 @@ impl SetIdKey {
                     "put the public half of the new key as public_key_file of {name}, and tell its peers with \
                      `e4 control set-pub-key {name} --all`: that is"
                 );
-                (Command::SetSigningKey(key), then)
+                let new_key = fleet.recipient_with(device, &key.verifying_key())?;
+                (Command::SetSigningKey(key), new_key, then)
             }
         };
         let order = Order {
@@ -249,6 +258,7 @@ impl SetIdKey {
             fleet: &fleet,
             turns: vec![vec![(name, device)]],
             commands: &|_| Ok(vec![command.clone()]),
+            new_key: Some(new_key),
         };
         keep_both(&self.target, order.carry_out(&self.target, output), &then)
     }
@@ -280,6 +290,13 @@ impl RemovePubKey {
 
 impl SetC2Key {
     fn run(&self, output: Output) -> Result<(), Failure> {
+        if self.target.wait.is_some() {
+            return Err(anyhow::anyhow!(
+                "once a device has the new key of the key server, it reports under that: leave out --wait, put the new secret key \
+                 into the fleet file, and look with `e4 control status`"
+            )
+            .into());
+        }
         let command = Command::SetC2Key(self.public_key_file.key::<C2PublicKey>()?);
         let fleet = Fleet::load(&self.target.fleet)?;
         let sent = send_same(&self.target, &fleet, "set-c2-key", Some(Mode::PublicKey), &command, output);
@@ -322,7 +339,8 @@ impl PeerArgs {
             devices.retain(|(name, _)| *name != self.peer);
         }
         let what = format!("{what} {}", printable(&self.peer));
-        let order = Order { what: &what, fleet, turns: vec![devices], commands: &|_| Ok(vec![command.clone()]) };
+        let order =
+            Order { what: &what, fleet, turns: vec![devices], commands: &|_| Ok(vec![command.clone()]), new_key: None };
         order.carry_out(target, output)
     }
 }

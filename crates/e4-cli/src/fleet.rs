@@ -14,6 +14,11 @@
 //! groups = ["panels"]
 //! id = "00112233445566778899aabbccddeeff" # unless the id follows from the name
 //! writes = []
+//!
+//! [topics."plant/7/pump"]                 # for `e4 control status`
+//! key_file = "pump.key"
+//! to = ["pump-7"]                         # who is to have the key; without these two, all
+//! groups = ["panels"]
 //! ```
 //!
 //! Paths are relative to the file. No two devices have the same key: whoever can publish could pass a command for one on to
@@ -24,6 +29,7 @@ mod distinct;
 mod file;
 mod lanes;
 mod members;
+mod topics;
 mod writes;
 
 pub(crate) use device::Device;

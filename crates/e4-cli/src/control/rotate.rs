@@ -1,17 +1,23 @@
 //! `e4 control rotate`: a new topic key for all who are to have it.
 
-use super::{send::Order, target::TargetArgs};
+use super::{
+    send::{Account, Order},
+    session::Session,
+    target::{DEFAULT_WAIT, TargetArgs},
+};
 use crate::{
-    fleet::{Device, Fleet},
+    broker,
+    fleet::{Device, Fleet, Lanes},
     key_file::{Kind, write_key},
     names::KeyName,
     output::{Failure, Output},
     source::Source,
-    terminal::note,
+    terminal::{note, printable},
 };
 use anyhow::{Context, ensure};
 use clap::ArgGroup;
-use e4::{Command, RootKey, TopicKey, controller::HardRotation};
+use e4::{Command, RootKey, TopicHash, TopicKey, controller::HardRotation};
+use e4_mqtt::QoS;
 use std::path::{Path, PathBuf};
 
 /// Give devices a new key for a topic or a subtree
@@ -56,6 +62,11 @@ pub(super) struct Args {
     /// back to the key of a subtree around the topic
     #[arg(long)]
     hard: bool,
+    /// Lose no message: first give the devices the new key as one that they open with already, wait until all have reported
+    /// that, or the time of --wait is over (10 seconds), and then have them seal under it. To devices that have not reported
+    /// that they know how, it comes with the second step, and what is published until they have it is lost to them
+    #[arg(long, conflicts_with_all = ["hard", "print_hex"])]
+    lossless: bool,
     #[command(flatten)]
     target: TargetArgs,
 }
@@ -74,20 +85,69 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
             Ok(vec![Command::SetTopicKey { topic, key: key.clone() }])
         }
     };
-    let how = if args.hard { "rotate --hard" } else { "rotate" };
+    let how = match (args.hard, args.lossless) {
+        (true, _) => "rotate --hard",
+        (_, true) => "rotate --lossless",
+        (false, false) => "rotate",
+    };
     let what = format!("{how} {}, new key {}", args.topic.shown(), key.fingerprint());
     let turns = turns(devices, &args.topic);
-    let order = Order { what: &what, fleet: &fleet, turns, commands: &commands };
+    let order = Order { what: &what, fleet: &fleet, turns, commands: &commands, new_key: None };
     order.check_keys()?;
     if let Some(path) = &args.out {
         keep(path, &key, args.force)?;
     }
-    let result = order.carry_out(&args.target, output);
+    let result = if args.lossless {
+        lossless(&order, topic, &key, &args.target, output)
+    } else {
+        order.carry_out(&args.target, output)
+    };
     if let (Err(_), Some(path)) = (&result, &args.out) {
         let path = path.display();
         note(format!("The new key is in {path}: repeat with --topic-key-file {path} instead of --out"));
     }
     result
+}
+
+/// Gives the devices that know next keys the new one as such, and then all of them as the current one.
+fn lossless(
+    order: &Order<'_>,
+    topic: TopicHash,
+    key: &TopicKey,
+    target: &TargetArgs,
+    output: Output,
+) -> Result<(), Failure> {
+    let seconds = target.wait.unwrap_or(DEFAULT_WAIT);
+    let mut lanes = Lanes::open(order.fleet)?;
+    let mut account = Account::new(order.what, output);
+    broker::run(async {
+        let mut session = Session::open(&target.broker).await?;
+        session.listen(order.fleet, &mut lanes, order.devices(), QoS::AtLeastOnce).await?;
+        let (able, others): (Vec<_>, Vec<_>) =
+            order.turns.iter().flatten().partition(|(_, device)| lanes.knows_next_keys(&device.id) == Some(true));
+        let commands = |_| Ok(vec![Command::SetNextTopicKey { topic, key: key.clone() }]);
+        let (what, turns) = ("set-next-topic-key", vec![able]);
+        let first = Order { what, fleet: order.fleet, turns, commands: &commands, new_key: None };
+        let sent = first.send(&mut session, &mut lanes, &mut |_| ()).await?;
+        let all = sent.len();
+        let unready = first.unready(&sent, seconds, &mut session, &mut lanes).await;
+        for reason in &unready {
+            note(format!("The new key as the next one: {reason}"));
+        }
+        note(format!("{} of {all} devices that know next keys open with the new key already", all - unready.len()));
+        if !others.is_empty() {
+            let names: Vec<_> = others.iter().map(|(name, _)| printable(name)).collect();
+            note(format!(
+                "Not known to know next keys: {}. What is published under the new key before they have it is lost to them",
+                names.join(", ")
+            ));
+        }
+        let sent = order.send(&mut session, &mut lanes, &mut |_| ()).await?;
+        order.wait_and_tell(sent, seconds, &mut session, &mut lanes, &mut account).await?;
+        let all_taken = account.all_taken();
+        session.close(all_taken).await
+    })?;
+    account.close("was handed to the broker for")
 }
 
 /// Those who only read come first, those who are known to write last.

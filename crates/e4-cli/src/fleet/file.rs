@@ -1,7 +1,14 @@
 //! What the fleet file has in it, and its errors, which show no value: somebody may have written a key there.
 
-use super::device::{Device, DeviceKey, Loaded};
-use crate::{names, source::Source, terminal::printable};
+use super::{
+    device::{Device, DeviceKey, Loaded},
+    topics::WantedTopic,
+};
+use crate::{
+    names::{self, KeyName},
+    source::Source,
+    terminal::printable,
+};
 use anyhow::{Context, bail, ensure};
 use e4::{C2SecretKey, ClientId, ClientKey, Mode, VerifyingKey};
 use serde::Deserialize;
@@ -10,7 +17,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-type Parts = (Option<Loaded<C2SecretKey>>, BTreeMap<String, Device>);
+/// What the file says.
+pub(super) struct Parts {
+    pub(super) c2_key: Option<Loaded<C2SecretKey>>,
+    pub(super) devices: BTreeMap<String, Device>,
+    pub(super) topics: Vec<WantedTopic>,
+}
 
 /// Reads the text of a file at a path, and the keys that it names.
 pub(super) fn parse(path: &Path, text: &str) -> anyhow::Result<Parts> {
@@ -29,7 +41,12 @@ pub(super) fn parse(path: &Path, text: &str) -> anyhow::Result<Parts> {
     }
     ensure!(!devices.is_empty(), "there are no devices: give each one a table [devices.NAME]");
     let c2_key = file.c2_key_file.map(|name| loaded(source(&name).key::<C2SecretKey>()));
-    Ok((c2_key, devices))
+    let topics = file.topics.into_iter().map(|(name, entry)| {
+        let shown = printable(&name);
+        entry.load(&name, &devices, source).with_context(|| format!("the topic {shown}"))
+    });
+    let topics = topics.collect::<anyhow::Result<_>>()?;
+    Ok(Parts { c2_key, devices, topics })
 }
 
 #[derive(Deserialize)]
@@ -38,6 +55,39 @@ struct File {
     c2_key_file: Option<PathBuf>,
     #[serde(default)]
     devices: BTreeMap<String, Entry>,
+    #[serde(default)]
+    topics: BTreeMap<String, TopicEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TopicEntry {
+    key_file: PathBuf,
+    #[serde(default)]
+    to: Vec<String>,
+    #[serde(default)]
+    groups: Vec<String>,
+}
+
+impl TopicEntry {
+    fn load(
+        self,
+        name: &str,
+        devices: &BTreeMap<String, Device>,
+        source: impl Fn(&PathBuf) -> Source,
+    ) -> anyhow::Result<WantedTopic> {
+        let name: KeyName = name.parse()?;
+        name.ensure_not_control()?;
+        for device in &self.to {
+            ensure!(devices.contains_key(device), "there is no device {}", printable(device));
+        }
+        for group in &self.groups {
+            let known = devices.values().any(|device| device.groups.contains(group));
+            ensure!(known, "no device is in the group {}", printable(group));
+        }
+        let key = loaded(source(&self.key_file).key());
+        Ok(WantedTopic { name, key, to: self.to, groups: self.groups })
+    }
 }
 
 #[derive(Deserialize)]

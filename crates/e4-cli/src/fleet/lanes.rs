@@ -132,7 +132,6 @@ impl<'a> Lanes<'a> {
     /// # Errors
     ///
     /// [`OlderReport`]: nothing is to be believed of it.
-    #[allow(dead_code, reason = "nobody reads reports yet")]
     pub(crate) fn take_in(&mut self, device: &ClientId, report: &Report) -> Result<(), OlderReport> {
         let entry = self.lanes.entry(*device).or_default();
         let mut last = entry.reported.as_ref().map_or_else(LastReport::new, |reported| reported.last);
@@ -142,8 +141,13 @@ impl<'a> Lanes<'a> {
         Ok(())
     }
 
+    /// The last report of a device, as far as it decides about the next.
+    pub(crate) fn last_report(&self, device: &ClientId) -> LastReport {
+        let reported = self.lanes.get(device).and_then(|entry| entry.reported.as_ref());
+        reported.map_or_else(LastReport::new, |reported| reported.last)
+    }
+
     /// Whether a device knows next keys, by its last report; `None` if it never sent one.
-    #[allow(dead_code, reason = "nobody reads reports yet")]
     pub(crate) fn knows_next_keys(&self, device: &ClientId) -> Option<bool> {
         Some(self.lanes.get(device)?.reported.as_ref()?.knows_next_keys)
     }

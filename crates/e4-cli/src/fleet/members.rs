@@ -4,10 +4,11 @@ use super::{
     device::{Device, DeviceKey, Loaded},
     distinct::{Keys, NewKey},
     file,
+    topics::WantedTopic,
 };
 use crate::terminal::printable;
 use anyhow::{Context, anyhow, ensure};
-use e4::{C2SecretKey, Mode, controller::Recipient};
+use e4::{C2PublicKey, C2SecretKey, ClientId, Mode, VerifyingKey, controller::Recipient};
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -22,6 +23,7 @@ pub(crate) struct Fleet {
     pub(super) file: File,
     c2_key: Option<Loaded<C2SecretKey>>,
     devices: BTreeMap<String, Device>,
+    topics: Vec<WantedTopic>,
 }
 
 /// Which devices are meant.
@@ -55,10 +57,37 @@ impl Fleet {
         let file = File::options().read(true).write(true).open(path).or_else(|_read_only| File::open(path));
         let mut file = file.with_context(|| format!("could not read the fleet file {shown}"))?;
         file.read_to_string(&mut text).with_context(|| format!("could not read the fleet file {shown}"))?;
-        let (c2_key, devices) = file::parse(path, &text).with_context(|| format!("the fleet file {shown}"))?;
-        let fleet = Self { path: path.to_owned(), file, c2_key, devices };
-        fleet.keys().check_distinct().with_context(|| format!("the fleet file {shown}"))?;
+        let file::Parts { c2_key, devices, topics } =
+            file::parse(path, &text).with_context(|| format!("the fleet file {shown}"))?;
+        let fleet = Self { path: path.to_owned(), file, c2_key, devices, topics };
+        fleet.check_keys().with_context(|| format!("the fleet file {shown}"))?;
         Ok(fleet)
+    }
+
+    fn check_keys(&self) -> anyhow::Result<()> {
+        self.keys().check_distinct()?;
+        for topic in &self.topics {
+            if let Ok(key) = topic.key() {
+                self.check_topic_key(key.as_bytes()).with_context(|| format!("the topic {}", topic.name.shown()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The topics that the file names.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = &WantedTopic> {
+        self.topics.iter()
+    }
+
+    /// The public keys of the devices in public-key mode, as far as they could be read.
+    pub(crate) fn public_keys(&self) -> Vec<(ClientId, VerifyingKey)> {
+        let keys = self.devices.values().filter_map(|device| Some((device.id, device.public_key().ok()?)));
+        keys.collect()
+    }
+
+    /// The public key of the key server.
+    pub(crate) fn c2_public_key(&self) -> anyhow::Result<C2PublicKey> {
+        Ok(self.c2_key()?.public_key())
     }
 
     /// The devices that are meant. Of a group and of all, those of another mode than `takes` are left out.
@@ -110,8 +139,13 @@ impl Fleet {
     pub(crate) fn recipient(&self, device: &Device) -> anyhow::Result<Recipient> {
         match device.key()? {
             DeviceKey::Symmetric(key) => Ok(Recipient::symmetric(device.id, key)),
-            DeviceKey::Public(key) => Ok(Recipient::public_key(device.id, self.c2_key()?, key)?),
+            DeviceKey::Public(key) => self.recipient_with(device, key),
         }
+    }
+
+    /// What it takes to seal for a device in public-key mode that has another key than the file says.
+    pub(crate) fn recipient_with(&self, device: &Device, key: &VerifyingKey) -> anyhow::Result<Recipient> {
+        Ok(Recipient::public_key(device.id, self.c2_key()?, key)?)
     }
 
     fn c2_key(&self) -> anyhow::Result<&C2SecretKey> {

@@ -20,6 +20,7 @@ mod connecting;
 mod faults;
 mod messages;
 mod repeats;
+mod reports;
 mod rotation;
 mod subscribers;
 
