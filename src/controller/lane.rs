@@ -22,7 +22,7 @@ impl Lane {
     /// Commands that carry one second at most. The smallest clients remember 16.
     pub const PER_SECOND: u8 = 15;
 
-    /// Seconds that a command is ahead of the time at most, unless the client itself is.
+    /// Seconds that a command is ahead of the time at most, unless the client itself is further ahead: then ahead of the client.
     pub const MAX_AHEAD: u64 = 30;
 
     /// The lane of a client that was never sent a command.
@@ -97,7 +97,10 @@ impl Lane {
         if !is_free {
             (sent, used) = (sent.plus(1), 0);
         }
-        let latest = now.max(self.reported).plus(Self::MAX_AHEAD);
+        // A client that takes its commands at once is not driven ahead by them: only one that is further ahead than they went
+        // is followed.
+        let horizon = now.plus(Self::MAX_AHEAD);
+        let latest = if self.reported > horizon { self.reported.plus(Self::MAX_AHEAD) } else { horizon };
         if sent > latest {
             return Err(LaneError::Ahead { seconds: sent.seconds_since(latest), until: sent });
         }
@@ -222,6 +225,25 @@ mod tests {
         lane.observe(Timestamp::from_unix(u64::MAX));
         assert_eq!(lane.reserve(2, NOW), Ok(NOW.plus(100_001)));
         assert_eq!(lane.used(), 4);
+    }
+
+    /// Confirmed at once, as when a client gets thousands of keys: a device that learns the time from its commands would have a
+    /// wrong one afterwards.
+    #[test]
+    fn a_client_is_not_driven_ahead_by_its_own_commands() {
+        let mut lane = Lane::new();
+        let mut given = Vec::new();
+        while let Ok(sent) = lane.reserve_alone(1, NOW) {
+            given.push(sent);
+            lane.observe(sent);
+            assert!(given.len() < 1000, "there is no end to it");
+        }
+        assert_eq!(given.last(), Some(&NOW.plus(Lane::MAX_AHEAD)));
+        assert_eq!(lane.reserve_alone(1, NOW), Err(LaneError::Ahead { seconds: 1, until: NOW.plus(31) }));
+        assert_eq!(lane.reserve_alone(1, NOW.plus(1)), Ok(NOW.plus(31)));
+        // Then the clock is set right, by five minutes: the client is ahead, and has to be followed.
+        let now = NOW.plus(1).minus(300);
+        assert_eq!(lane.reserve_alone(1, now), Ok(NOW.plus(32)));
     }
 
     #[test]
