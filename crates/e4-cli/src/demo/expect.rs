@@ -12,8 +12,11 @@ pub(super) enum Expected {
     Reads(&'static str),
     /// The same, from the broker's memory.
     ReadsRetained(&'static str),
+    /// The same, from somebody who still has the key before.
+    ReadsUnderPreviousKey(&'static str),
     TakesKey,
-    ForgetsKey,
+    TakesNextKey,
+    ReplacesKey,
     Refuses(Because),
 }
 
@@ -29,22 +32,34 @@ pub(super) enum Because {
     TooOld,
 }
 
+const TAKES_KEY: &str = "takes the new key";
+const TAKES_NEXT_KEY: &str = "takes the next key";
+const REPLACES_KEY: &str = "takes the new key and no other";
+
 impl Expected {
     fn is_met_by(self, event: &Event) -> bool {
         match (self, event) {
-            (Self::Reads(payload), Event::Message(message)) => reads(message, payload) && !message.retained,
-            (Self::ReadsRetained(payload), Event::Message(message)) => reads(message, payload) && message.retained,
+            (Self::Reads(payload), Event::Message(message)) => {
+                reads(message, payload, KeyRole::Current) && !message.retained
+            }
+            (Self::ReadsRetained(payload), Event::Message(message)) => {
+                reads(message, payload, KeyRole::Current) && message.retained
+            }
+            (Self::ReadsUnderPreviousKey(payload), Event::Message(message)) => {
+                reads(message, payload, KeyRole::Previous) && !message.retained
+            }
             (Self::TakesKey, Event::KeysChanged(command)) => matches!(command, AppliedCommand::SetTopicKey(_)),
-            (Self::ForgetsKey, Event::KeysChanged(command)) => matches!(command, AppliedCommand::RemoveTopic(_)),
+            (Self::TakesNextKey, Event::KeysChanged(command)) => matches!(command, AppliedCommand::SetNextTopicKey(_)),
+            (Self::ReplacesKey, Event::KeysChanged(command)) => matches!(command, AppliedCommand::ReplaceTopicKey(_)),
             (Self::Refuses(because), Event::Refused(refused)) => because.is(&refused.reason),
             _ => false,
         }
     }
 }
 
-fn reads(message: &Message, payload: &str) -> bool {
-    let under_newest_key = matches!(message.protection, Protection::Sealed(seal) if seal.key == KeyRole::Current);
-    message.payload == payload.as_bytes() && under_newest_key
+fn reads(message: &Message, payload: &str, key: KeyRole) -> bool {
+    let under_that_key = matches!(message.protection, Protection::Sealed(seal) if seal.key == key);
+    message.payload == payload.as_bytes() && under_that_key
 }
 
 impl Because {
@@ -65,8 +80,10 @@ impl fmt::Display for Expected {
         match self {
             Self::Reads(payload) => write!(f, "reads {payload:?} under the newest key"),
             Self::ReadsRetained(payload) => write!(f, "reads the retained {payload:?} under the newest key"),
-            Self::TakesKey => f.write_str("takes the new key"),
-            Self::ForgetsKey => f.write_str("forgets the old key"),
+            Self::ReadsUnderPreviousKey(payload) => write!(f, "reads {payload:?} under the previous key"),
+            Self::TakesKey => f.write_str(TAKES_KEY),
+            Self::TakesNextKey => f.write_str(TAKES_NEXT_KEY),
+            Self::ReplacesKey => f.write_str(REPLACES_KEY),
             Self::Refuses(because) => write!(f, "refuses, because {because}"),
         }
     }
@@ -136,8 +153,9 @@ impl Received {
                 };
                 format!("reads {retained}{:?}{key}", String::from_utf8_lossy(&message.payload))
             }
-            Some(Event::KeysChanged(AppliedCommand::SetTopicKey(_))) => "takes the new key".to_owned(),
-            Some(Event::KeysChanged(AppliedCommand::RemoveTopic(_))) => "forgets the old key".to_owned(),
+            Some(Event::KeysChanged(AppliedCommand::SetTopicKey(_))) => TAKES_KEY.to_owned(),
+            Some(Event::KeysChanged(AppliedCommand::SetNextTopicKey(_))) => TAKES_NEXT_KEY.to_owned(),
+            Some(Event::KeysChanged(AppliedCommand::ReplaceTopicKey(_))) => REPLACES_KEY.to_owned(),
             Some(Event::Refused(refused)) => format!("refuses: {}", refused.reason),
             Some(Event::Disconnected(reason)) => format!("lost its connection: {reason}"),
             Some(other) => format!("{other:?}"),

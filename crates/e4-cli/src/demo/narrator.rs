@@ -191,7 +191,7 @@ fn style_of(received: &Received) -> Style {
     }
     match received.expected {
         Expected::Reads(_) | Expected::ReadsRetained(_) => GOOD,
-        Expected::TakesKey | Expected::ForgetsKey => KEYS,
-        Expected::Refuses(_) => REFUSED,
+        Expected::TakesKey | Expected::TakesNextKey | Expected::ReplacesKey => KEYS,
+        Expected::Refuses(_) | Expected::ReadsUnderPreviousKey(_) => REFUSED,
     }
 }

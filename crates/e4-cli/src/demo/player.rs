@@ -197,12 +197,14 @@ impl Device {
         }
     }
 
+    /// What arrives next, if anything does.
+    pub(super) async fn next(&mut self) -> Option<Event> {
+        self.link.as_mut()?.next().await
+    }
+
     /// Waits for what arrives next, and puts it into the row.
     pub(super) async fn receives(&mut self, row: &mut Row, expected: Expected) {
-        let event = match &mut self.link {
-            Some(link) => link.next().await,
-            None => None,
-        };
+        let event = self.next().await;
         row.received.push(Received { who: self.name, expected, event });
     }
 }

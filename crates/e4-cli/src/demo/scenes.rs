@@ -3,11 +3,12 @@
 use super::{
     expect::{
         Because,
-        Expected::{ForgetsKey, Reads, ReadsRetained, Refuses, TakesKey},
+        Expected::{Reads, ReadsRetained, ReadsUnderPreviousKey, Refuses, ReplacesKey, TakesKey, TakesNextKey},
         Row,
     },
     narrator::Narrator,
     stage::{Stage, Who},
+    traffic::Traffic,
 };
 use e4::MaxAge;
 
@@ -26,7 +27,9 @@ pub(super) async fn play(stage: &mut Stage, narrator: &mut Narrator) -> Result {
     keys_arrive(stage, narrator).await?;
     messages_are_sealed(stage, narrator).await?;
     rotation_while_offline(stage, narrator).await?;
+    rotation_without_loss(stage, narrator).await?;
     removed_member(stage, narrator).await?;
+    half_held_back(stage, narrator).await?;
     replays(stage, narrator).await?;
     late_joiner(stage, narrator).await
 }
@@ -106,6 +109,30 @@ async fn rotation_while_offline(stage: &mut Stage, narrator: &mut Narrator) -> R
     narrator.tell(&row).await
 }
 
+async fn rotation_without_loss(stage: &mut Stage, narrator: &mut Narrator) -> Result {
+    let text = "The new key goes ahead: all get it as the next one, which opens and does not seal. Then it becomes the key of one \
+                after the other. Before and after each command pump-7 and panel-1 publish, and panel-1 and panel-9 read.";
+    narrator.chapter("The key is rotated while all publish, and nothing is lost", text).await?;
+    let (all, mut traffic) = ([Who::Pump, Who::Panel, Who::Contractor], Traffic::default());
+    stage.make_key()?;
+    stage.exchange(&mut traffic).await?;
+    for who in all {
+        let mut row = stage.announce_key(who).await?;
+        stage.device(who).receives(&mut row, TakesNextKey).await;
+        narrator.tell(&row).await?;
+        stage.exchange(&mut traffic).await?;
+    }
+    for who in all {
+        let mut row = stage.give_key(who).await?;
+        stage.device(who).receives(&mut row, TakesKey).await;
+        narrator.tell(&row).await?;
+        stage.exchange(&mut traffic).await?;
+    }
+    let (holds, happened) = (traffic.is_complete(), traffic.in_words());
+    let text = if holds { happened.clone() } else { traffic.expected() };
+    narrator.fact(holds, &text, &happened).await
+}
+
 async fn removed_member(stage: &mut Stage, narrator: &mut Narrator) -> Result {
     let text = "panel-9 belongs to a contractor, who is done. The others get a new key and forget the old one; panel-9 is \
                 left out. It still receives everything, and reads nothing.";
@@ -113,8 +140,7 @@ async fn removed_member(stage: &mut Stage, narrator: &mut Narrator) -> Result {
     stage.make_key()?;
     for who in [Who::Pump, Who::Panel] {
         let mut row = stage.replace_key(who).await?;
-        stage.device(who).receives(&mut row, ForgetsKey).await;
-        stage.device(who).receives(&mut row, TakesKey).await;
+        stage.device(who).receives(&mut row, ReplacesKey).await;
         narrator.tell(&row).await?;
     }
     let mut row = stage.says(Who::Pump, "4.4 bar").await?;
@@ -123,6 +149,35 @@ async fn removed_member(stage: &mut Stage, narrator: &mut Narrator) -> Result {
     narrator.tell(&row).await?;
 
     let mut row = stage.says(Who::Contractor, "0.0 bar").await?;
+    stage.panel.receives(&mut row, Refuses(Because::OtherKey)).await;
+    stage.contractor.receives(&mut row, Reads("0.0 bar")).await;
+    narrator.tell(&row).await
+}
+
+async fn half_held_back(stage: &mut Stage, narrator: &mut Narrator) -> Result {
+    let text = "panel-9 is let in and removed once more, and now the broker is on its side. Older devices need two commands to \
+                change a key at once, forget and take: if the broker holds one back, panel-1 still reads what panel-9 sends. \
+                One command does both, and there is no half of it to hold back.";
+    narrator.chapter("There is no half of a command to hold back", text).await?;
+    let mut row = stage.give_key(Who::Contractor).await?;
+    stage.contractor.receives(&mut row, TakesKey).await;
+    narrator.tell(&row).await?;
+
+    stage.make_key()?;
+    let mut row = stage.replace_key_by_half(Who::Panel).await?;
+    stage.panel.receives(&mut row, TakesKey).await;
+    narrator.tell(&row).await?;
+    let mut row = stage.says(Who::Contractor, "0.1 bar").await?;
+    stage.panel.receives(&mut row, ReadsUnderPreviousKey("0.1 bar")).await;
+    narrator.tell(&row).await?;
+
+    stage.make_key()?;
+    for who in [Who::Pump, Who::Panel] {
+        let mut row = stage.replace_key(who).await?;
+        stage.device(who).receives(&mut row, ReplacesKey).await;
+        narrator.tell(&row).await?;
+    }
+    let mut row = stage.says(Who::Contractor, "0.2 bar").await?;
     stage.panel.receives(&mut row, Refuses(Because::OtherKey)).await;
     narrator.tell(&row).await
 }

@@ -5,12 +5,10 @@ use super::{
     eavesdropper::Eavesdropper,
     expect::Row,
     player::{Access, Device, Link},
+    traffic::Traffic,
 };
 use anyhow::Context;
-use e4::{
-    Client, Clock, ClockReading, Command, Timestamp, Topic, TopicKey,
-    controller::{HardRotation, SealedCommand},
-};
+use e4::{Client, Clock, ClockReading, Command, Timestamp, Topic, TopicKey, controller::HardRotation};
 use std::{
     hash::{BuildHasher, RandomState},
     time::{Duration, UNIX_EPOCH},
@@ -19,6 +17,9 @@ use tempfile::TempDir;
 
 /// Seconds by which the late joiner is late.
 const A_DAY: u64 = 24 * 3600;
+
+/// Messages that each publishes between two commands, while the key is changed.
+const EACH: usize = 5;
 
 /// The devices.
 #[derive(Debug, Clone, Copy)]
@@ -140,34 +141,55 @@ impl Stage {
         Ok(())
     }
 
+    /// The key server gives a device the key that the topic will have: it opens with it, and does not seal.
+    pub(super) async fn announce_key(&mut self, to: Who) -> anyhow::Result<Row> {
+        let command = Command::set_next_topic_key(&self.topic, self.key.clone());
+        self.send_command(to, "next key", &command).await
+    }
+
     /// The key server gives a device the topic's key; the one before stays good for messages on their way.
     pub(super) async fn give_key(&mut self, to: Who) -> anyhow::Result<Row> {
         let command = Command::set_topic_key(&self.topic, self.key.clone());
-        let recipient = &self.device(to).recipient;
-        let sealed = recipient.seal_dated(&command, Timestamp::now())?;
-        self.send_commands(to, "key", &[sealed]).await
+        self.send_command(to, "key", &command).await
     }
 
-    /// The key server gives a device the topic's key, and takes the one before away.
+    /// The key server gives a device the topic's key, and takes the one before away, by one command.
     pub(super) async fn replace_key(&mut self, to: Who) -> anyhow::Result<Row> {
-        let (topic, key) = (*self.topic.hash(), self.key.clone());
-        let recipient = &self.device(to).recipient;
-        let commands = HardRotation::RemoveAndSet.commands(topic, key)?;
-        let now = Timestamp::now();
-        let sealed: Result<Vec<_>, _> = commands.iter().map(|command| recipient.seal_dated(command, now)).collect();
-        let sealed = sealed?;
-        self.send_commands(to, "old key out, new key", &sealed).await
+        let command = Command::replace_topic_key(&self.topic, self.key.clone());
+        self.send_command(to, "key instead of all others", &command).await
     }
 
-    async fn send_commands(&mut self, to: Who, what: &str, commands: &[SealedCommand]) -> anyhow::Result<Row> {
+    /// The key server does the same by two commands, as older devices need it, and the broker holds the first one back.
+    pub(super) async fn replace_key_by_half(&mut self, to: Who) -> anyhow::Result<Row> {
+        let commands = HardRotation::RemoveAndSet.commands(*self.topic.hash(), self.key.clone())?;
+        let second = commands.last().context("there is no second command")?;
+        let recipient = &self.device(to).recipient;
+        let (topic, sealed) = (recipient.control_topic(), recipient.seal_dated(second, Timestamp::now())?);
+        let what = format!("holds \"forget the key\" for {} back, and passes the new key on", self.device(to).name);
+        let row = self.eavesdropper.sends(topic.as_str(), sealed.as_bytes(), &what).await?;
+        Ok(Row { sender: "broker".to_owned(), ..row })
+    }
+
+    async fn send_command(&mut self, to: Who, what: &str, command: &Command) -> anyhow::Result<Row> {
         let (name, recipient) = (self.device(to).name, self.device(to).recipient.clone());
         let controller = self.controller.as_ref().context("the key server is not connected")?;
-        let mut seen = Vec::new();
-        for command in commands {
-            controller.send_command(&recipient, command).await?;
-            seen.push(self.eavesdropper.sees(recipient.control_topic().as_str()).await?);
-        }
+        let sealed = recipient.seal_dated(command, Timestamp::now())?;
+        controller.send_command(&recipient, &sealed).await?;
+        let seen = vec![self.eavesdropper.sees(recipient.control_topic().as_str()).await?];
         Ok(Row::new("key server", format!("{what} for {name}"), seen))
+    }
+
+    /// pump-7 and panel-1 publish, and panel-1 and panel-9 read what both publish.
+    pub(super) async fn exchange(&mut self, traffic: &mut Traffic) -> anyhow::Result<()> {
+        for who in [Who::Pump, Who::Panel].repeat(EACH) {
+            let payload = traffic.next_payload();
+            let row = self.says(who, &payload).await?;
+            traffic.saw(&row.seen);
+            for reader in [Who::Panel, Who::Contractor] {
+                traffic.reads(reader, &payload, self.device(reader).next().await);
+            }
+        }
+        Ok(())
     }
 
     /// A device publishes.
