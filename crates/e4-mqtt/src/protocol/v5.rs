@@ -20,6 +20,10 @@ fn adjust(options: &mut MqttOptions, limits: Limits) {
     // What is not acknowledged waits in the broker, not here.
     let queue = u16::try_from(limits.queue).unwrap_or(u16::MAX);
     options.set_receive_maximum(Some(options.receive_maximum().unwrap_or(queue).min(queue)));
+    // Nor is more under way to it than waits here: the library goes through all that it could have under way whenever it
+    // sends something, and a broker may allow 65,535.
+    let upper_limit = options.get_outgoing_inflight_upper_limit().unwrap_or(queue).clamp(1, queue);
+    options.set_outgoing_inflight_upper_limit(upper_limit);
 }
 
 /// The options have it all.
@@ -200,5 +204,28 @@ impl SessionStore for NothingUnderWay {
 
     fn clear<'a>(&'a self, _: &'a SessionStoreKey) -> Done<'a, ()> {
         Box::pin(future::ready(Ok(())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_under_way_to_the_broker_than_the_queue_holds() {
+        for (asked, queue, limit) in [
+            (None, 1024, 1024),
+            (Some(20), 1024, 20),
+            (Some(5000), 1024, 1024),
+            (Some(0), 1, 1),
+            (None, 1 << 20, u16::MAX),
+        ] {
+            let mut options = MqttOptions::new("pump-7", ("localhost", 1883));
+            if let Some(asked) = asked {
+                options.set_outgoing_inflight_upper_limit(asked);
+            }
+            adjust(&mut options, Limits { queue, packet: 1 << 20, persistent: true });
+            assert_eq!(options.get_outgoing_inflight_upper_limit(), Some(limit), "{asked:?} {queue}");
+        }
     }
 }
