@@ -15,6 +15,7 @@ pub(crate) mod certificates;
 pub(crate) mod device;
 pub(crate) mod outsider;
 pub(crate) mod proxy;
+pub(crate) mod rotation;
 pub(crate) mod scripted;
 pub(crate) mod search;
 pub(crate) mod store;

@@ -19,4 +19,5 @@ mod load;
 mod messages;
 mod queues;
 mod restarts;
+mod rotation;
 mod wills;
