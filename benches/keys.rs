@@ -39,6 +39,22 @@ fn commands(c: &mut Criterion) {
     }
 }
 
+/// A client's, which does not depend on how much it holds, and what reading it takes the key server.
+fn reports(c: &mut Criterion) {
+    let recipient = Recipient::symmetric(id(), &ClientKey::from_bytes(&[2; 32]).unwrap());
+    let mut group = c.benchmark_group("report");
+    for others in [10, 10_000] {
+        let client = client(Mode::Symmetric, &topics(others), BenchClock::new());
+        let mut report = [0; e4::REPORT_LEN];
+        group.bench_function(BenchmarkId::new("make, topics", others), |b| {
+            b.iter(|| client.report_in_place(black_box(&mut report)));
+        });
+        group.bench_function(BenchmarkId::new("open, topics", others), |b| {
+            b.iter(|| recipient.open_report(black_box(&report)).unwrap());
+        });
+    }
+}
+
 fn derivation(c: &mut Criterion) {
     let root = RootKey::from_bytes(&[5; 32]).unwrap();
     let (subtree, topic) = (Subtree::new("plant/7/#").unwrap(), topic());
@@ -89,5 +105,5 @@ fn lookup(c: &mut Criterion) {
     group.bench_function("the same cipher call alone", |b| b.iter(|| kit::bare_seal(black_box(&mut []))));
 }
 
-criterion_group!(benches, commands, derivation, lookup);
+criterion_group!(benches, commands, reports, derivation, lookup);
 criterion_main!(benches);
