@@ -139,6 +139,15 @@ fn a_command_allocates_nothing_with_a_fixed_key_ring() {
     assert_eq!(deliver(), Err(OpenError::Refused(Refusal::Repeated)));
 }
 
+#[test]
+fn a_report_allocates_nothing_with_a_fixed_key_ring() {
+    let client = client::<Fixed>(Mode::Symmetric, NOW);
+    let mut out = [0; ROOM];
+    let report = without_allocating(|| client.report_into(&mut out).unwrap());
+    let key_server = Recipient::symmetric(id(), &client_key());
+    assert_eq!(without_allocating(|| key_server.open_report(report)).unwrap().topics, 2);
+}
+
 /// Calls `call`, which must take no memory from the allocator.
 #[track_caller]
 fn without_allocating<T>(call: impl FnOnce() -> T) -> T {

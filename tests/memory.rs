@@ -7,8 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use e4::{
-    C2SecretKey, Client, ClientId, ClientKey, Command, FileStore, Identity, Mode, Opened, SigningKey, StorageKey,
-    Timestamp, Topic, TopicKey, controller::Recipient,
+    C2SecretKey, Client, ClientId, ClientKey, Command, FileStore, Identity, Mode, Opened, REPORT_LEN, SigningKey,
+    StorageKey, Timestamp, Topic, TopicKey, controller::Recipient,
 };
 use std::{
     env, fs,
@@ -147,6 +147,7 @@ fn use_it(device: &mut Client, round: u32) {
         }
     }
     device.open(device.control_topic(), &[0x5a; 80]).unwrap_err();
+    assert_eq!(device.report().len(), REPORT_LEN);
 }
 
 /// Says where it is, and waits until it may go on.

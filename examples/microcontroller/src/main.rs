@@ -1,5 +1,5 @@
 //! A device without an operating system, a heap or a clock. It gets a topic key from its key server and the time with
-//! it, seals and opens a message, loses its power, and goes on from what its flash memory holds.
+//! it, seals and opens a message, loses its power, goes on from what its flash memory holds, and reports that.
 //!
 //! On a chip, `main` is the entry point of its runtime crate, [`Flash`] and [`Uptime`] are its memory and its timer, and
 //! what is sealed here for the key server arrives over MQTT. This program ends with the number of the [`Step`] that
@@ -13,8 +13,8 @@ mod flash;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use e4::{
     AppliedCommand, Client, ClientBuilder, ClientId, ClientKey, Clock, ClockReading, Command, FixedKeyRing, Identity,
-    Message, OpenError, Opened, Refusal, SYMMETRIC_OVERHEAD, SealError, Timestamp, Topic, TopicKey,
-    controller::{Recipient, SealedCommand},
+    Message, OpenError, Opened, REPORT_LEN, Refusal, SYMMETRIC_OVERHEAD, SealError, Timestamp, Topic, TopicKey,
+    controller::{Recipient, SealedCommand, StateDigest, StateEntry},
 };
 use flash::Flash;
 
@@ -44,6 +44,7 @@ enum Step {
     Restart,
     RefuseReplayedCommand,
     KeepKey,
+    Report,
     SurvivePowerFailure,
 }
 
@@ -104,6 +105,14 @@ fn run() -> Result<(), Step> {
         Ok(Opened::Message(Message { payload, age: None, .. })) => check(payload == PAYLOAD, Step::KeepKey)?,
         _ => return Err(Step::KeepKey),
     }
+
+    // It tells its key server what it took and what it holds, on `report_topic` of its id.
+    let mut report = [0; REPORT_LEN];
+    device.report_in_place(&mut report);
+    let report = key_server.open_report(&report).or(Err(Step::Report))?;
+    check(report.newest == Timestamp::from_unix(START) && report.topics == 1, Step::Report)?;
+    let held = [StateEntry::TopicKey(topic.hash(), &topic_key([0x42; 32])?)];
+    check(report.digest == StateDigest::of(held) && report.refused.is_none(), Step::Report)?;
     drop(device);
 
     survive_power_failures(&mut flash, &key_server, &topic)
@@ -132,8 +141,12 @@ fn survive_power_failures(flash: &mut Flash, key_server: &Recipient, topic: &Top
 
 /// What the key server does: it seals the command that gives this device a topic key.
 fn seal_topic_key(key_server: &Recipient, topic: &Topic<'_>, key: [u8; 32], sent: u64) -> Result<SealedCommand, Step> {
-    let key = TopicKey::from_bytes(&key).or(Err(Step::MakeNamesAndKeys))?;
+    let key = topic_key(key)?;
     key_server.seal_dated(&Command::set_topic_key(topic, key), Timestamp::from_unix(sent)).or(Err(Step::SealCommand))
+}
+
+fn topic_key(bytes: [u8; 32]) -> Result<TopicKey, Step> {
+    TopicKey::from_bytes(&bytes).or(Err(Step::MakeNamesAndKeys))
 }
 
 type Delivered = Result<Opened<&'static mut [u8]>, OpenError>;
