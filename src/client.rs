@@ -1,4 +1,4 @@
-//! The client: seals, opens, and follows its key server (protocol page, sections 5 to 9).
+//! The client: seals, opens, and follows its key server (protocol page, sections 5 to 9 and 11).
 
 mod builder;
 mod command;

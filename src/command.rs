@@ -1,4 +1,4 @@
-//! Commands of the key server, as bytes and as values (protocol page, sections 4 and 8).
+//! Commands of the key server, as bytes and as values (protocol page, section 4).
 //!
 //! ```text
 //! code   command          body                                     bytes in all

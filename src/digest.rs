@@ -1,4 +1,4 @@
-//! What a client holds, as 16 bytes (protocol page, section 7).
+//! What a client holds, as 16 bytes (protocol page, section 11).
 //!
 //! ```text
 //! digest = XOR of SHA3-256(entry)[0..16] over all entries; 16 zero bytes for none
@@ -59,8 +59,13 @@ impl StateDigest {
 
     /// Puts in an entry that is not in it, or takes out one that is.
     pub fn toggle(&mut self, entry: StateEntry<'_>) {
-        let hash = hash(entry);
+        self.toggle_leaving_traces(entry);
         zeroize_stack::<STACK>();
+    }
+
+    /// For a caller that wipes the stack when all is done.
+    pub(crate) fn toggle_leaving_traces(&mut self, entry: StateEntry<'_>) {
+        let hash = hash(entry);
         for (own, other) in self.0.iter_mut().zip(hash) {
             *own ^= other;
         }

@@ -38,6 +38,12 @@
 //! control.) A whole namespace of topic keys can be derived from one [`RootKey`], and the key of a
 //! [`Subtree`] such as `plant/7/#` opens every topic below it.
 //!
+//! A client [reports](Client::report) which command it took last, which one it refused and why, and what it holds, in 83 bytes
+//! that only its key server can read. A topic gets another key in one of three ways: [`Command::SetTopicKey`] leaves the old one
+//! open for an hour, [`Command::SetNextTopicKey`] comes before that where no message may be lost, and
+//! [`Command::ReplaceTopicKey`] cuts a removed member off at once. A device without a clock is told the time by
+//! [`Command::SetTime`].
+//!
 //! The crate does no I/O but for its [`FileStore`]: it goes between an application and whatever client it has for MQTT,
 //! or for anything else with a topic and a payload.
 //!
@@ -48,6 +54,8 @@
 //! | in place, in the caller's buffer | [`Client::seal_in_place`] | [`Client::open_in_place`] | nothing |
 //! | into a slice of the caller's | [`Client::seal_into`] | [`Client::open_into`] | nothing |
 //! | into a new `Vec` | [`Client::seal`] | [`Client::open`] | `alloc` |
+//!
+//! A report is made at the same levels: [`Client::report_in_place`], [`Client::report_into`], [`Client::report`].
 //!
 //! A sealed message is [`SYMMETRIC_OVERHEAD`] or [`SIGNED_OVERHEAD`] bytes longer than its payload. With a [`Topic`] that
 //! was made once, a topic that has a key of its own is not hashed again; and [`Client::seal_in_place`] and

@@ -1,4 +1,4 @@
-//! What a client tells its key server of itself, as bytes and as a value (protocol page, section 7).
+//! What a client tells its key server of itself, as bytes and as a value (protocol page, section 11).
 //!
 //! ```text
 //! report   offset 0           8    24

@@ -1,4 +1,4 @@
-//! The state of a client (protocol page, sections 5 to 7), and what a command changes in it.
+//! The state of a client (protocol page, sections 5 to 7 and 11), and what a command changes in it.
 
 mod encoding;
 mod holdings;

@@ -1,4 +1,4 @@
-//! Keys that wait for their turn, keys that take the place of all others, and the time by command (protocol page, section 8).
+//! Keys that wait for their turn, keys that take the place of all others, and the time by command (protocol page, sections 7 and 8).
 #![cfg(feature = "std")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
@@ -90,7 +90,7 @@ fn a_next_key_opens_before_the_time_is_known() {
 
 /// Every command on every entry: what is current afterwards, and what is the spare.
 #[test]
-fn each_command_leaves_the_keys_that_section_8_says() {
+fn each_command_leaves_the_keys_that_the_protocol_page_says() {
     type Keys = (&'static str, Option<(&'static str, Spare)>);
     let previous = |label| Some((label, PREVIOUS.unwrap()));
     let next = |label| Some((label, Spare::Next));

@@ -1,4 +1,4 @@
-//! What a client reports of the commands that it took and refused, and of what it holds (protocol page, section 7).
+//! What a client reports of the commands that it took and refused, and of what it holds (protocol page, section 11).
 #![cfg(feature = "std")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 

@@ -38,7 +38,7 @@ fn check_decoding(bytes: &[u8]) {
     }
 }
 
-/// Bytes in all, by code (protocol page, sections 4 and 8).
+/// Bytes in all, by code (protocol page, section 4).
 fn lengths(code: u8) -> &'static [usize] {
     match code {
         0x00 | 0x04 => &[17],

@@ -149,7 +149,7 @@ fn expand(prk: &Key, label: &str, info: &[u8]) -> Key {
     hmac(prk, &[label.as_bytes(), info, &[1]].concat())
 }
 
-/// The key of `#` (protocol page, section 6).
+/// The key of `#` (protocol page, section 10).
 pub fn namespace_key(root: &Key, epoch: u64) -> Key {
     expand(&hmac(b"e4 topic tree v1", root), "epoch", &epoch.to_be_bytes())
 }
@@ -165,7 +165,7 @@ pub fn topic_key_at(node: &Key) -> Key {
     expand(node, "topic key", &[])
 }
 
-/// The key under which a client reports, from the one that its commands come under (protocol page, section 7).
+/// The key under which a client reports, from the one that its commands come under (protocol page, section 11).
 pub fn report_key(command_key: &Key) -> Key {
     expand(&hmac(b"e4 report v1", command_key), "report key", &[])
 }

@@ -10,7 +10,8 @@ use crate::{
 };
 use core::fmt;
 
-/// Why what arrived was not opened: the caller's mistake, the sender's, or a local resource. Nothing has changed.
+/// Why what arrived was not opened: the caller's mistake, the sender's, or a local resource. Nothing has changed but what the
+/// client [reports](crate::Client::report) as refused.
 ///
 /// # Acknowledging
 ///

@@ -1,4 +1,4 @@
-//! What a client tells its key server of itself (protocol page, section 7).
+//! What a client tells its key server of itself (protocol page, section 11).
 
 use super::Client;
 use crate::{

@@ -1,4 +1,4 @@
-//! How previous keys grow old and come to their end (protocol page, section 5).
+//! How previous keys grow old and come to their end (protocol page, section 7).
 
 use super::Client;
 use crate::{

@@ -1,4 +1,4 @@
-//! The keys of one topic or subtree (protocol page, section 8).
+//! The keys of one topic or subtree (protocol page, section 7).
 
 use super::Wipe;
 use crate::{keys::TopicKey, time::Timestamp};

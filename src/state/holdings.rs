@@ -1,4 +1,4 @@
-//! What a state holds, as a digest (protocol page, section 7).
+//! What a state holds, as a digest (protocol page, section 11).
 
 use super::{Effect, IdentityKeys, State};
 use crate::{
@@ -81,7 +81,7 @@ fn change_topic(digest: &mut StateDigest, topic: &TopicHash, old: Option<&TopicE
     change(digest, |key| StateEntry::NextTopicKey(topic, key), old, new);
 }
 
-/// Takes an old key out and puts a new one in, unless they are the same.
+/// Takes an old key out and puts a new one in, unless they are the same. Whoever carries a command out wipes the stack.
 fn change<'k, K: PartialEq>(
     digest: &mut StateDigest,
     entry: impl Fn(&'k K) -> StateEntry<'k>,
@@ -90,7 +90,7 @@ fn change<'k, K: PartialEq>(
 ) {
     if old != new {
         for key in old.into_iter().chain(new) {
-            digest.toggle(entry(key));
+            digest.toggle_leaving_traces(entry(key));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which commands were accepted, and which one was refused (protocol page, sections 5 and 7).
+//! Which commands were accepted, and which one was refused (protocol page, sections 6 and 11).
 
 use crate::{
     key_ring::{AcceptedTags, NoRoom},

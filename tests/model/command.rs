@@ -1,4 +1,4 @@
-//! Commands as sections 4 and 8 of the protocol page have them, and which keys section 5 refuses in them.
+//! Commands as section 4 of the protocol page has them, and which keys section 9 refuses in them.
 
 use crate::{
     cast,

@@ -434,7 +434,7 @@ impl Commands {
     }
 }
 
-/// Whether the key server learns of it (protocol page, section 7): what is not from it says nothing, and the repetition of what
+/// Whether the key server learns of it (protocol page, section 11): what is not from it says nothing, and the repetition of what
 /// was accepted is no refusal.
 fn is_of_an_authentic_command(refusal: &OpenError) -> bool {
     !matches!(refusal, OpenError::Refused(Refusal::TooShort | Refusal::NotAuthentic | Refusal::Repeated))

@@ -1,4 +1,4 @@
-//! When the client reports to its key server (protocol page, section 7).
+//! When the client reports to its key server (protocol page, section 11).
 //!
 //! Soon after commands that were accepted, once for a series; after one that was refused, but not again and again, since anybody
 //! who has recorded old commands can have them refused; and within some time after each connection.

@@ -1,4 +1,4 @@
-//! Reports to the key server: what a device holds, and which commands it took (protocol page, section 7).
+//! Reports to the key server: what a device holds, and which commands it took (protocol page, section 11).
 
 use crate::{
     bounds::MAX_CLOSED_ON_REPORT,

@@ -1,4 +1,4 @@
-//! What each command changes, written from sections 4, 5 and 8 of the protocol page.
+//! What each command changes, written from sections 4 and 7 to 9 of the protocol page.
 
 use super::{Entry, Model, OwnKeys, Spare, State, own_keys};
 use crate::{

@@ -1,4 +1,4 @@
-//! What a client reports, written from section 7 of the protocol page.
+//! What a client reports, written from section 11 of the protocol page.
 
 use super::{Model, Moment, OwnKeys, STORE_FAILS, Spare};
 use crate::wire::{Tag, entry_hash, report_key, seal};
