@@ -67,5 +67,5 @@ pub const MAX_REPORT_DELAY: Duration = Duration::from_secs(1);
 /// refused.
 pub const REFUSALS_EVERY: Duration = Duration::from_secs(10);
 
-/// How often in a row the broker may close the connection while a report is under way, before there are no more.
-pub const MAX_CLOSED_ON_REPORT: u32 = 2;
+/// How often in a row the broker may end the connection while a report is under way or right after it, before there are no more.
+pub const MAX_ENDED_ON_REPORT: u32 = 2;

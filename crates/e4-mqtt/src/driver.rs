@@ -23,7 +23,7 @@ use std::{
 use tokio::{
     sync::{Notify, RwLock, watch},
     task::JoinHandle,
-    time::sleep,
+    time::{Instant, sleep},
 };
 
 /// Drives the connection until it is asked to end.
@@ -248,6 +248,7 @@ impl Shared {
         if life != Life::NotMade {
             self.lost.send_modify(|lost| {
                 lost.connections += 1;
+                lost.last = Some(Instant::now());
                 lost.fruitless = if life == Life::ClosedSoon { lost.fruitless.saturating_add(1) } else { 0 };
             });
         }

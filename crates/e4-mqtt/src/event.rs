@@ -53,8 +53,8 @@ pub enum Event {
     ReportRefused {
         /// The reason.
         reason: String,
-        /// The broker closes the connection for a report, so that this connection tries no more; otherwise it is tried again
-        /// after the next connect.
+        /// The broker [ended the connection](crate::bounds::MAX_ENDED_ON_REPORT) over reports, and this client tries no more of
+        /// them; otherwise it is tried again after the next connect.
         for_good: bool,
     },
     /// The connection is made without the last will, which cannot be sealed. It is tried again at the next connect.

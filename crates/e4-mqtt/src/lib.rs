@@ -50,6 +50,16 @@
 //!
 //! All bounds are in [`bounds`].
 //!
+//! # Reports
+//!
+//! A client tells its key server what it holds: after commands, after one that it had to refuse, and within some seconds after
+//! each connection ([`Builder::report_within`]), retained, on a topic of its own. Where the broker does not take that, it is an
+//! [event](Event::ReportRefused), and [`Builder::no_reports`] ends it. Clients with a clean session, which are tools and no devices,
+//! do not report.
+//!
+//! A key server that uses this crate lets `e4/+/report` [pass in the clear](Builder::clear), and opens what comes with
+//! [`Recipient::open_report`](e4::controller::Recipient::open_report).
+//!
 //! # Equal messages
 //!
 //! Two messages on one topic with equal payloads, sealed in the same second by the same signer, are equal byte for byte, and

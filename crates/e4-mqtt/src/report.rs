@@ -1,7 +1,7 @@
 //! Reports to the key server: what a device holds, and which commands it took (protocol page, section 11).
 
 use crate::{
-    bounds::MAX_CLOSED_ON_REPORT,
+    bounds::MAX_ENDED_ON_REPORT,
     due::Terms,
     event::Event,
     loss::Cause,
@@ -9,34 +9,48 @@ use crate::{
     shared::Shared,
 };
 use bytes::Bytes;
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    future::ready,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::time::Instant;
 
 /// Reports whenever it is due, for as long as the connection lives. One report is under way at most.
 ///
 /// Not by the queue of messages: one that the broker has forgotten is not sent again, but a new one made, so that no report
 /// comes after a newer one.
 pub(crate) async fn report(shared: Arc<Shared>) {
-    let mut closed = 0;
+    // Connections in a row that the broker ended over a report, as it seems.
+    let mut ended = 0;
+    let mut answered: Option<Answered> = None;
     loop {
         let terms = shared.due.next().await;
-        let Some(report) = make(&shared, terms).await else { return };
-        match send(&shared, &report, &mut closed).await {
-            Sent::Taken => {
-                closed = 0;
+        if let Some(answered) = answered.take() {
+            ended = if answered.was_the_end(&shared) { ended + 1 } else { 0 };
+        }
+        let sent = if ended < MAX_ENDED_ON_REPORT {
+            let Some(report) = make(&shared, terms).await else { return };
+            send(&shared, &report, &mut ended).await
+        } else {
+            Sent::EndedOn
+        };
+        match sent {
+            Sent::Taken(when) => {
+                answered = Some(when);
                 shared.due.is_reported();
             }
-            // The next connection reports anyway.
-            Sent::Lost => (),
-            Sent::Refused(reason) => {
+            Sent::Refused(when, reason) => {
                 tracing::warn!(reason, "the broker refused a report");
+                answered = Some(when);
                 shared.due.is_refused();
                 shared.queue.push(Event::ReportRefused { reason, for_good: false });
             }
-            Sent::ClosedOn => {
-                let reason = shared.closed_on().to_string();
-                tracing::warn!(reason, "the broker closes the connection for a report");
-                // Else the library would send it again on each connection.
-                shared.forget.store(true, Ordering::Release);
+            // The next connection reports anyway.
+            Sent::Lost => (),
+            Sent::EndedOn => {
+                let reason = format!("it ended the connection {MAX_ENDED_ON_REPORT} times in a row over a report");
+                tracing::warn!(reason, "no more reports");
                 shared.due.give_up();
                 shared.queue.push(Event::ReportRefused { reason, for_good: true });
                 return;
@@ -46,12 +60,30 @@ pub(crate) async fn report(shared: Arc<Shared>) {
 }
 
 enum Sent {
-    Taken,
+    Taken(Answered),
+    Refused(Answered, String),
     /// The connection was lost, and the report with it.
     Lost,
-    Refused(String),
-    /// The broker closes the connection each time.
-    ClosedOn,
+    /// The broker has ended the connection too often.
+    EndedOn,
+}
+
+/// When the broker answered to a report, and how many connections were lost before.
+struct Answered {
+    at: Instant,
+    connections: u64,
+}
+
+impl Answered {
+    /// Whether the broker ended the connection right after its answer. mosquitto 2.0.11 does so for what it forbids, if its
+    /// `max_queued_messages` is 0.
+    fn was_the_end(&self, shared: &Shared) -> bool {
+        const RIGHT_AFTER: Duration = Duration::from_secs(1);
+        let lost = *shared.lost.borrow();
+        let is_next = lost.connections == self.connections + 1;
+        let is_soon = lost.last.is_some_and(|last| last.saturating_duration_since(self.at) < RIGHT_AFTER);
+        is_next && is_soon && shared.was_ended_by_broker()
+    }
 }
 
 /// None when there is no device any more.
@@ -63,34 +95,36 @@ async fn make(shared: &Shared, Terms { qos, retain }: Terms) -> Option<Outgoing>
     Some(Outgoing { topic, payload, qos, retain, is_command: false, sealed: true })
 }
 
-/// Sends a report and waits for the answer. Counts the connections in a row that the broker closed while a report was under way.
-async fn send(shared: &Shared, report: &Outgoing, closed: &mut u32) -> Sent {
-    let limits = *shared.broker.borrow();
-    if let Some(Err(reason)) = limits.map(|limits| limits.fit(report)) {
-        return Sent::Refused(reason);
-    }
+/// Sends a report and waits for the answer. Counts the connections in a row that the broker ended while a report was under way.
+async fn send(shared: &Shared, report: &Outgoing, ended: &mut u32) -> Sent {
     let mut lost = shared.lost.subscribe();
     let mut before = lost.borrow().connections;
-    let mut answer = shared.requests.publish(report);
+    let limits = *shared.broker.borrow();
+    let mut answer = match limits.map_or(Ok(()), |limits| limits.fit(report)) {
+        Ok(()) => shared.requests.publish(report),
+        Err(reason) => Box::pin(ready(Err(NotTaken::Refused(reason)))),
+    };
     loop {
         let answer = tokio::select! {
             biased;
             answer = &mut answer => Some(answer),
             Ok(_) = lost.wait_for(|lost| lost.connections > before) => None,
         };
+        let when = Answered { at: Instant::now(), connections: before };
         match answer {
-            Some(Ok(_)) => return Sent::Taken,
-            Some(Err(NotTaken::Refused(reason))) => return Sent::Refused(reason),
+            Some(Ok(_)) => return Sent::Taken(when),
+            Some(Err(NotTaken::Refused(reason))) => return Sent::Refused(when, reason),
             Some(Err(NotTaken::SessionLost | NotTaken::Closed)) | None => (),
         }
         let connections = lost.borrow().connections;
         if connections > before {
             before = connections;
-            let is_closed = shared.last_loss().as_ref().is_some_and(|loss| is_by_broker(loss.cause));
-            *closed = if is_closed { *closed + 1 } else { 0 };
+            *ended = if shared.was_ended_by_broker() { *ended + 1 } else { 0 };
         }
-        if *closed >= MAX_CLOSED_ON_REPORT {
-            return Sent::ClosedOn;
+        if *ended >= MAX_ENDED_ON_REPORT {
+            // Else the library would send it again on each connection.
+            shared.forget.store(true, Ordering::Release);
+            return Sent::EndedOn;
         }
         if answer.is_some() {
             return Sent::Lost;
@@ -98,7 +132,11 @@ async fn send(shared: &Shared, report: &Outgoing, closed: &mut u32) -> Sent {
     }
 }
 
-/// Whether the broker may have ended a connection for what it was sent.
-fn is_by_broker(cause: Cause) -> bool {
-    matches!(cause, Cause::Closed | Cause::Ended(_) | Cause::UnknownAnswer(_))
+impl Shared {
+    /// Whether the last connection may have ended for what the broker was sent.
+    fn was_ended_by_broker(&self) -> bool {
+        let loss = self.last_loss();
+        loss.as_ref()
+            .is_some_and(|loss| matches!(loss.cause, Cause::Closed | Cause::Ended(_) | Cause::UnknownAnswer(_)))
+    }
 }

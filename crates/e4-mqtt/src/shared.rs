@@ -24,6 +24,7 @@ use std::{
 use tokio::{
     sync::{Notify, RwLock, Semaphore, mpsc, watch},
     task::AbortHandle,
+    time::Instant,
 };
 
 pub(crate) struct Shared {
@@ -76,6 +77,8 @@ pub(crate) struct Lost {
     pub(crate) connections: u64,
     /// How many in a row it closed soon, with nothing done.
     pub(crate) fruitless: u32,
+    /// When the last one was lost.
+    pub(crate) last: Option<Instant>,
 }
 
 impl Shared {
