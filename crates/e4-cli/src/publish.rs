@@ -142,7 +142,7 @@ pub(crate) fn run(args: &Args, _: Output) -> Result<(), Failure> {
         )??;
         let lost = Arc::new(Losses::default());
         let losses = Arc::clone(&lost);
-        tokio::spawn(async move {
+        let told = tokio::spawn(async move {
             while let Some(event) = events.next_event().await {
                 report(&event, quiet);
                 if let Event::Disconnected(loss) = event {
@@ -172,6 +172,8 @@ pub(crate) fn run(args: &Args, _: Output) -> Result<(), Failure> {
         };
         let patience = if result.is_ok() { PATIENCE } else { Duration::ZERO };
         connection.shutdown(patience).await?;
+        // What happened until then.
+        told.await?;
         result?;
         if args.only_connect { refused.into_result() } else { Ok(()) }
     })
