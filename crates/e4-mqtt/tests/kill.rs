@@ -3,6 +3,8 @@
 //! The device is a process of its own, this program once more, with its state in a file. It writes down each save of its
 //! state, before and after, from within its store: so the log tells what was carried out even when the process did not
 //! live long enough to say so otherwise. Every command has a second of its own, by which the state names the newest.
+//!
+//! Somebody reads what it reports meanwhile: each report is of a state that was stored.
 #![cfg(all(unix, feature = "v4", feature = "v5", feature = "tls"))]
 #![allow(
     clippy::unwrap_used,
@@ -15,10 +17,15 @@
 
 mod common;
 
-use common::{PATIENCE, Setup, Version, device::Party, scenario, within};
+use common::{
+    PATIENCE, Setup, Version,
+    device::{Device, Party},
+    scenario, within,
+};
 use e4::{
     Client, ClientId, ClientKey, Command, FileStore, Identity, KeyFingerprint, MemoryStore, OpenError, Refusal,
-    Snapshot, Store, StoreError, Timestamp, Topic, TopicHash, TopicKey,
+    Snapshot, Store, StoreError, Timestamp, Topic, TopicFilter, TopicHash, TopicKey,
+    controller::{LastReport, Report, StateDigest, StateEntry},
 };
 use e4_mqtt::{Connection, Event, MqttOptions, rumqttc_v4, rumqttc_v5};
 use std::{
@@ -29,6 +36,7 @@ use std::{
     process::{Child, Stdio},
     time::Duration,
 };
+use tokio::task::JoinHandle;
 
 const ROTATIONS: u64 = 200;
 const TOPICS: [&str; 5] = ["plant/1", "plant/2", "plant/3", "plant/4", "plant/5"];
@@ -53,6 +61,7 @@ async fn a_device_that_is_killed_at_any_moment_carries_out_every_command_once(se
 
     let keys: Vec<TopicKey> = (0..ROTATIONS).map(|_| TopicKey::generate().unwrap()).collect();
     let sent = keys.clone();
+    let reader = read_reports(&setup, "reader", &party, keys.clone(), first, folder.path().to_owned()).await;
     let sending = tokio::spawn({
         let pauses: Vec<u64> = (0..ROTATIONS).map(|_| random.u64(0..20)).collect();
         let party = party.clone();
@@ -77,15 +86,79 @@ async fn a_device_that_is_killed_at_any_moment_carries_out_every_command_once(se
         }
         tokio::time::sleep(Duration::from_micros(random.u64(0..60_000))).await;
         life.kill();
+        check_report(folder.path(), &party, &keys, first);
         lines = read_log(folder.path()).len();
         life = Life::start(&setup, folder.path());
     }
     within(PATIENCE, "the controller", sending).await.unwrap();
     life.until(folder.path(), |log| is_done(log, first)).await;
+    // It may have been killed before it could say so, and then says so when it is connected again.
+    let reports = within(PATIENCE, "the last report", reader).await.unwrap();
     life.kill();
+    println!("{reports} reports");
 
     check_log(&read_log(folder.path()), first);
     check_keys(folder.path(), &keys, first);
+    // The broker has kept it.
+    let late = read_reports(&setup, "late", &party, keys.clone(), first, folder.path().to_owned()).await;
+    assert_eq!(within(PATIENCE, "the report that was kept", late).await.unwrap(), 1);
+    assert_eq!(check_report(folder.path(), &party, &keys, first), keys.len());
+}
+
+/// What the state says of itself after a kill is what it holds. Returns how many commands were carried out.
+fn check_report(folder: &Path, party: &Party, keys: &[TopicKey], first: u64) -> usize {
+    let device = Client::load(FileStore::new(folder.join("state"))).unwrap();
+    let report = party.recipient.open_report(&device.report()).unwrap();
+    check_digest(&report, keys, first)
+}
+
+/// Returns how many commands a report tells of.
+fn check_digest(report: &Report, keys: &[TopicKey], first: u64) -> usize {
+    let carried_out = report.newest.as_unix().checked_sub(first).map_or(0, |last| usize::try_from(last).unwrap() + 1);
+    assert_eq!(report.digest, digest(&keys[..carried_out]), "after {carried_out} commands");
+    carried_out
+}
+
+/// What a device holds after these keys.
+fn digest(keys: &[TopicKey]) -> StateDigest {
+    let topics = TOPICS.map(|name| Topic::new(name).unwrap());
+    let held: BTreeMap<_, _> = keys.iter().zip(topics.iter().cycle()).map(|(key, topic)| (topic.hash(), key)).collect();
+    StateDigest::of(held.into_iter().map(|(topic, key)| StateEntry::TopicKey(topic, key)))
+}
+
+/// Reads what the device reports, until that is the last command, and counts it. Each is of a state that was stored.
+async fn read_reports(
+    setup: &Setup,
+    name: &str,
+    party: &Party,
+    keys: Vec<TopicKey>,
+    first: u64,
+    folder: PathBuf,
+) -> JoinHandle<usize> {
+    let filter = TopicFilter::new("e4/+/report").unwrap();
+    let builder = Connection::builder(setup.options(name), Party::symmetric(name).with_keys(&[]));
+    let mut reader = Device::connect(builder.clean_session().clear(&filter)).await;
+    reader.subscribe(filter.as_str()).await;
+    let party = party.clone();
+    tokio::spawn(async move {
+        let mut place = LastReport::new();
+        let mut count = 0;
+        loop {
+            count += 1;
+            let report = party.recipient.open_report(&reader.events.message().await.payload).unwrap();
+            place.accept(&report).expect("no report comes after a newer one");
+            let newest = report.newest.as_unix();
+            let carried_out = check_digest(&report, &keys, first);
+            let stored = [Line::Saved(newest), Line::Loaded(newest)];
+            assert!(
+                read_log(&folder).iter().any(|line| stored.contains(line)),
+                "reported {newest} before it was stored"
+            );
+            if carried_out == keys.len() {
+                return count;
+            }
+        }
+    })
 }
 
 fn lives(log: &[Line]) -> usize {
@@ -203,7 +276,8 @@ async fn live(folder: &Path, options: MqttOptions) {
     // The key server's clock is behind in this test, so that each command has a second of its own.
     let device = Client::builder(identity).first_start().load_or_create(store).unwrap();
     log.write(Line::Loaded(newest(&device)));
-    let (_connection, mut events) = Connection::builder(options, device).connect().unwrap();
+    let builder = Connection::builder(options, device).report_within(Duration::ZERO);
+    let (_connection, mut events) = builder.connect().unwrap();
     while let Some(event) = events.next_event().await {
         match event {
             Event::KeysChanged(_) => log.write(Line::Changed),

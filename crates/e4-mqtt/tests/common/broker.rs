@@ -56,6 +56,10 @@ pub(crate) struct Settings {
     pub(crate) max_qos: Option<u8>,
     /// Whether sessions and messages outlive the broker; mosquitto only.
     pub(crate) persistent: bool,
+    /// Lines of an access control file; mosquitto only. Nothing else is allowed then.
+    pub(crate) allows: Vec<&'static str>,
+    /// How many messages wait for one client; mosquitto only, and as many as there are unless set.
+    pub(crate) max_queued: Option<u32>,
 }
 
 /// A broker of a test's own, which ends with it.
@@ -138,7 +142,7 @@ struct Embedded {
 
 impl Embedded {
     async fn start(settings: &Settings, tls: Option<&Certificates>) -> Self {
-        assert!(!settings.persistent, "this broker keeps everything in memory");
+        assert!(!settings.persistent && settings.allows.is_empty(), "this broker has no such setting");
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut config = BrokerConfig::new()
             .with_bind_address(any_port)
@@ -203,7 +207,7 @@ impl Mosquitto {
             "allow_anonymous true".into(),
             // Or it would become a user who may not write here, when it is started by root.
             "user root".into(),
-            "max_queued_messages 0".into(),
+            format!("max_queued_messages {}", settings.max_queued.unwrap_or(0)),
             "set_tcp_nodelay true".into(),
             "sys_interval 0".into(),
             // That it runs, and why not.
@@ -217,6 +221,11 @@ impl Mosquitto {
         }
         if let Some(bytes) = settings.max_packet {
             lines.push(format!("max_packet_size {bytes}"));
+        }
+        if !settings.allows.is_empty() {
+            let file = folder.join("acl");
+            fs::write(&file, settings.allows.join("\n") + "\n").unwrap();
+            lines.push(format!("acl_file {}", file.display()));
         }
         if settings.persistent {
             lines.push("persistence true".into());

@@ -18,6 +18,7 @@ mod commands;
 mod load;
 mod messages;
 mod queues;
+mod reports;
 mod restarts;
 mod rotation;
 mod wills;
