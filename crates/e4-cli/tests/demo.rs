@@ -110,6 +110,8 @@ fn the_demo_tells_the_whole_story_and_succeeds() {
         "panel-1 takes the new key",
         "panel-1 reads \"4.2 bar\"",
         "panel-1 is off: it waits",
+        "(70 messages were sent meanwhile: panel-1 read 70, panel-9 70, of which 5 and",
+        "panel-1 reads \"0.1 bar\" under the",
         "panel-9 refuses: not authentic",
         "panel-1 refuses: accepted before",
         "panel-1 refuses: older than the",

@@ -185,9 +185,8 @@ impl Stage {
             let payload = traffic.next_payload();
             let row = self.says(who, &payload).await?;
             traffic.saw(&row.seen);
-            for reader in [Who::Panel, Who::Contractor] {
-                traffic.reads(reader, &payload, self.device(reader).next().await);
-            }
+            traffic.panel.take(&payload, self.panel.next().await);
+            traffic.contractor.take(&payload, self.contractor.next().await);
         }
         Ok(())
     }

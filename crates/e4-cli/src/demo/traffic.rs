@@ -1,6 +1,6 @@
 //! Messages of which only the number is told.
 
-use super::{expect::Seen, stage::Who};
+use super::expect::Seen;
 use e4::KeyRole;
 use e4_mqtt::Event;
 
@@ -9,15 +9,28 @@ use e4_mqtt::Event;
 pub(super) struct Traffic {
     sent: usize,
     in_the_clear: usize,
-    panel: Read,
-    contractor: Read,
+    pub(super) panel: Read,
+    pub(super) contractor: Read,
 }
 
+/// What one device has read of them.
 #[derive(Debug, Default)]
-struct Read {
+pub(super) struct Read {
     messages: usize,
     /// Those of them that were sealed under a key that the reader does not seal under yet.
     under_next_key: usize,
+}
+
+impl Read {
+    /// What arrived where this message was to arrive.
+    pub(super) fn take(&mut self, payload: &str, event: Option<Event>) {
+        let Some(Event::Message(message)) = event else { return };
+        let Some(seal) = message.seal() else { return };
+        if message.payload == payload.as_bytes() {
+            self.messages += 1;
+            self.under_next_key += usize::from(seal.key == KeyRole::Next);
+        }
+    }
 }
 
 impl Traffic {
@@ -30,21 +43,6 @@ impl Traffic {
     /// What passed by the broker.
     pub(super) fn saw(&mut self, seen: &[Seen]) {
         self.in_the_clear += seen.iter().filter(|seen| seen.secret.is_some()).count();
-    }
-
-    /// What arrived where this message was to arrive.
-    pub(super) fn reads(&mut self, reader: Who, payload: &str, event: Option<Event>) {
-        let read = match reader {
-            Who::Panel => &mut self.panel,
-            Who::Contractor => &mut self.contractor,
-            Who::Pump | Who::LateJoiner => return,
-        };
-        let Some(Event::Message(message)) = event else { return };
-        let Some(seal) = message.seal() else { return };
-        if message.payload == payload.as_bytes() {
-            read.messages += 1;
-            read.under_next_key += usize::from(seal.key == KeyRole::Next);
-        }
     }
 
     /// Whether nothing was lost, though some were ahead of those who read them, and the broker read none.
