@@ -168,6 +168,18 @@ fn a_fleet_file_that_is_wrong_is_refused_as_a_whole_and_not_shown() {
         (format!("{device}id = \"0011\"\n"), "the device x: its id: the id or hash is not written as 32"),
         (format!("{device}[devices.\"\"]\nmode = \"symmetric\"\nkey_file = \"k\"\n"), "the device "),
         (device.replace("devices.x", "devices.\"x,y\""), "has a comma in its name"),
+        (format!("{device}[topics.a]\n"), "line 4: missing field `key_file`"),
+        (format!("{device}[topics.a]\nkey_file = \"t\"\nto = [\"y\"]\n"), "the topic a: there is no device y"),
+        (
+            format!("{device}[topics.a]\nkey_file = \"t\"\ngroups = [\"y\"]\n"),
+            "the topic a: no device is in the group y",
+        ),
+        (format!("{device}[topics.\"a/+\"]\nkey_file = \"t\"\n"), "the topic a/+: "),
+        (format!("{device}[topics.\"e4/#\"]\nkey_file = \"t\"\n"), "no topic key belongs there"),
+        (
+            format!("{}[topics.a]\nkey_file = \"keys/pump.key\"\n", device.replace("\"k\"", "\"keys/pump.key\"")),
+            "the topic a: the topic key is that of the device x",
+        ),
         (
             format!("{device}[devices.y]\nmode = \"symmetric\"\nkey_file = \"k\"\nid = \"{}\"\n", id("x")),
             "the devices x and y have the same id",

@@ -1,11 +1,14 @@
 //! What devices report, and what the key server makes of it: `--wait`, `rotate --lossless`, `status`.
 
 use crate::{
-    broker_kit::{Background, Broker, brokers},
+    broker_kit::{
+        Background, Broker, brokers, dead_port,
+        scripted::{Does, PUBLISH, SUBSCRIBE, Scripted},
+    },
     common::{Folder, Run},
     fleet, id, key, lines, meet, ready, signing_fleet,
 };
-use e4::TopicKey;
+use e4::{ClientId, ClientKey, Command, Timestamp, TopicKey, controller::Recipient};
 
 fn outcomes(run: &Run) -> Vec<(String, String)> {
     let of = |report: &serde_json::Value, field: &str| report[field].as_str().unwrap_or_default().to_owned();
@@ -26,26 +29,25 @@ fn listening(folder: &Folder, name: &str, to: &str) -> Background {
 #[test]
 fn whoever_waits_is_told_what_each_device_has_made_of_its_command() {
     for broker in brokers() {
-        for version in ["311", "5"] {
+        let names = ["away", "here", "other"];
+        for (version, folder) in [("311", fleet(&names)), ("5", signing_fleet(&names))] {
             let to = format!("-p {} -V {version}", broker.port);
-            for folder in [fleet(&["away", "here", "other"]), signing_fleet(&["away", "here", "other"])] {
-                for name in ["away", "here", "other"] {
-                    meet(&folder, name, &to);
-                }
-                let _here = listening(&folder, "here", &to);
-                let _other = listening(&folder, "other", &to);
-                let give = "control rotate plant/7/pump --out k --force";
-                let run = folder.run(&format!("{give} --to here,other --wait 60 --json {to}")).ok();
-                assert_outcomes(&run, &[("here", "confirmed"), ("other", "confirmed")]);
-                let run = folder.run(&format!("{give} --to here --wait {to}")).ok();
-                assert!(run.stdout().ends_with(", confirmed by the device\n"), "{}", run.stdout());
-                // It has reported, when it was connected, and is not there now.
-                let run = folder.run(&format!("{give} --to away --wait 1 --json {to}"));
-                assert_eq!(run.code(), 27, "{}", run.stderr());
-                assert_outcomes(&run, &[("away", "silent")]);
-                assert!(run.stderr().contains("was confirmed by 0 of 1 devices only"), "{}", run.stderr());
-                assert!(run.stderr().contains("away: not confirmed within 1 s: it may be away"), "{}", run.stderr());
+            for name in names {
+                meet(&folder, name, &to);
             }
+            let _here = listening(&folder, "here", &to);
+            let _other = listening(&folder, "other", &to);
+            let give = "control rotate plant/7/pump --out k --force";
+            let run = folder.run(&format!("{give} --to here,other --wait 60 --json {to}")).ok();
+            assert_outcomes(&run, &[("here", "confirmed"), ("other", "confirmed")]);
+            let run = folder.run(&format!("{give} --to here --wait {to}")).ok();
+            assert!(run.stdout().ends_with(", confirmed by the device\n"), "{}", run.stdout());
+            // It has reported, when it was connected, and is not there now.
+            let run = folder.run(&format!("{give} --to away --wait 1 --json {to}"));
+            assert_eq!(run.code(), 27, "{}", run.stderr());
+            assert_outcomes(&run, &[("away", "silent")]);
+            assert!(run.stderr().contains("was confirmed by 0 of 1 devices only"), "{}", run.stderr());
+            assert!(run.stderr().contains("away: not confirmed within 1 s: it may be away"), "{}", run.stderr());
         }
     }
 }
@@ -169,7 +171,7 @@ fn a_rotation_without_loss_has_all_open_with_the_new_key_before_anybody_seals_un
 #[test]
 fn the_key_of_a_rotation_without_loss_is_stored_before_it_is_sent() {
     let folder = fleet(&["pump"]);
-    let dead = crate::broker_kit::dead_port();
+    let dead = dead_port();
     let run = folder.run(&format!("control rotate plant/7/pump --lossless --out k --all -p {dead}"));
     let run = run.fails(1, "could not connect to the broker");
     assert!(run.stderr().contains("--topic-key-file k"), "{}", run.stderr());
@@ -233,6 +235,50 @@ fn status_shows_what_devices_hold_compared_with_the_fleet_file() {
 }
 
 #[test]
+fn commands_follow_what_a_device_reports() {
+    let broker = Broker::embedded();
+    let to = format!("-p {}", broker.port);
+    let folder = fleet(&["pump"]);
+    // Another key server has been here, whose clock is ahead.
+    let recipient = Recipient::symmetric(
+        ClientId::from_name("pump").unwrap(),
+        &ClientKey::from_bytes(&key(&folder, "pump.key")).unwrap(),
+    );
+    let ahead = recipient.seal_dated(&Command::ResetTopics, Timestamp::now().plus(10_000)).unwrap();
+    let open = format!("open --state pump.state --topic {}", recipient.control_topic());
+    folder.run_with(&open, ahead.as_bytes()).ok();
+    meet(&folder, "pump", &to);
+    let _pump = listening(&folder, "pump", &to);
+    // Who does not ask does not know it.
+    let run = folder.run(&format!("control reset-topics --all {to}")).ok();
+    assert_eq!(run.stderr(), "");
+    let run = folder.run(&format!("control reset-topics --all --wait 60 --json {to}")).ok();
+    assert_outcomes(&run, &[("pump", "confirmed")]);
+    assert!(run.stderr().contains("s behind the last commands"), "{}", run.stderr());
+    // It is known from then on, and what the device knows too: one command rotates hard.
+    let run = folder.run("control rotate a --hard --out k --all --print-hex").ok();
+    let sealed: Vec<_> = run.stdout().lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    let [sealed] = sealed[..] else { panic!("{}", run.stdout()) };
+    assert!(u64::from_le_bytes(*hex::decode(sealed).unwrap().first_chunk().unwrap()) > ahead.sent().as_unix());
+}
+
+#[test]
+fn a_broker_that_forbids_to_read_reports_is_told_before_anything_is_sent() {
+    let folder = fleet(&["pump"]);
+    for version in ["311", "5"] {
+        let broker = Scripted::new(|packet| match packet.kind {
+            SUBSCRIBE if packet.topic().ends_with("/report") => Does::Says(packet.suback(&[0x80])),
+            _ => Does::Obeys,
+        });
+        for command in ["reset-topics --wait", "rotate a --lossless --out k --force", "status"] {
+            let run = folder.run(&format!("control {command} --all -p {} -V {version}", broker.port));
+            run.fails(1, "could not subscribe to the reports on e4/");
+        }
+        assert!(broker.seen_of(PUBLISH).is_empty());
+    }
+}
+
+#[test]
 fn an_older_report_that_is_played_back_is_not_believed() {
     let Some(broker) = Broker::mosquitto() else { return };
     let to = format!("-p {}", broker.port);
@@ -265,6 +311,8 @@ fn an_older_report_that_is_played_back_is_not_believed() {
     let run = folder.run(&format!("control status --all {to}")).ok();
     assert!(run.stderr().contains("is ignored: the report is older than the last one"), "{}", run.stderr());
     assert!(run.stdout().starts_with("pump: no report"), "{}", run.stdout());
+    let run = folder.run(&format!("control reset-topics --all --wait 1 --json {to}"));
+    assert_outcomes(&run, &[("pump", "silent")]);
     // Whoever listens goes on, and is not confused by it.
     let _pump = listening(&folder, "pump", &to);
     let run = folder.run(&format!("control reset-topics --all --wait 60 --json {to}")).ok();
