@@ -209,7 +209,8 @@ macro_rules! own_topic {
 }
 
 const OWN_TOPIC_PREFIX: &str = "e4/";
-const REPORT_SUFFIX: &str = "/report";
+/// What follows the control topic in the report topic.
+pub(crate) const REPORT_SUFFIX: &str = "/report";
 
 own_topic! {
     /// The topic on which a client receives its commands: `e4/` and the client id in lower-case hexadecimal.
