@@ -92,9 +92,9 @@ impl Kind {
         let (is, needs) = (self.in_words(), needed.in_words());
         let advice = match self {
             _ if self.other_half() == Some(needed) && needed.is_public() => {
-                ": name the file of its public half, which ends in .pub".to_owned()
+                ": name the file of its public half".to_owned()
             }
-            _ if self.other_half() == Some(needed) => ": name the file of its secret half, without .pub".to_owned(),
+            _ if self.other_half() == Some(needed) => ": name the file of its secret half".to_owned(),
             Self::Symmetric => {
                 format!(
                     "; it says nothing before its digits, as a symmetric key does: if it is {needs}, write {} and a space there",
