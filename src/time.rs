@@ -77,7 +77,9 @@ impl fmt::Display for Timestamp {
 /// What a [`Clock`] can tell.
 ///
 /// A device whose clock starts somewhere in the past and is set later, by NTP for instance, reports its uptime until
-/// then: with a wrong time it would refuse the commands that waited for it, and give up its previous keys.
+/// then: with a wrong time it would refuse the commands that waited for it, and give up its previous keys. Which of the two
+/// it is at the moment also goes into the [report](crate::Client::report): a key server tells the time to those that have no
+/// clock of their own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ClockReading {
     /// The time of day.

@@ -341,6 +341,31 @@ fn a_time_that_is_told_backwards_brings_no_message_back() {
     }
 }
 
+/// Nor where more was opened while the time was ahead than a small memory holds: it refuses rather than open twice.
+#[test]
+fn a_small_memory_that_ran_over_while_the_time_was_ahead_opens_nothing_twice() {
+    const SLOTS: u64 = 4;
+    for opened in [SLOTS, SLOTS + 3] {
+        let party = Party::symmetric("pump");
+        let mut device = Device::<FixedKeyRing<1, 0, 4>>::create(party, TestStore::memory(), &TestClock::uptime(1000));
+        device.command_at(NOW + 3600, &set("old")).unwrap();
+        let messages: Vec<_> = (0..opened).map(|n| seal_raw(&bytes("old"), NOW + 3600 + n, b"payload")).collect();
+        for message in &messages {
+            device.open(TOPIC, message).unwrap();
+        }
+        device.command_at(NOW + 3600, &set_time(NOW)).unwrap();
+        let present = device.open(TOPIC, &seal_raw(&bytes("old"), NOW, b"payload")).map(|message| message.payload);
+        let expected =
+            if opened > SLOTS { Err(OpenError::Refused(Refusal::BeyondReplayMemory)) } else { Ok(b"payload".to_vec()) };
+        assert_eq!(present, expected, "{opened}");
+        device.clock.advance(3600);
+        for message in &messages {
+            device.open(TOPIC, message).unwrap_err();
+        }
+        device.open(TOPIC, &seal_raw(&bytes("old"), NOW + 3600 + opened, b"payload")).unwrap();
+    }
+}
+
 #[test]
 fn f4_a_time_that_is_told_backwards_does_not_prolong_the_life_of_a_previous_key() {
     let mut device = without_a_clock();

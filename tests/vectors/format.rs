@@ -210,9 +210,22 @@ pub struct BelowCase {
 #[serde(deny_unknown_fields)]
 pub struct Reports {
     pub report: Vec<ReportCase>,
-    /// Commands that no vector of e4go has.
-    #[serde(rename = "command")]
-    _commands: serde::de::IgnoredAny,
+    /// Commands that e4go does not know.
+    pub command: Vec<NewCommandCase>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewCommandCase {
+    pub name: String,
+    /// The client key or control key.
+    pub sealing_key: Key,
+    pub topic_key: Option<Key>,
+    pub topic_hash: Option<Short>,
+    pub time: Option<u64>,
+    pub timestamp: u64,
+    pub encoding: Bytes,
+    pub sealed: Bytes,
 }
 
 #[derive(Deserialize)]

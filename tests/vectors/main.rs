@@ -15,6 +15,7 @@ mod commands;
 mod derivation;
 mod format;
 mod messages;
+mod new_commands;
 mod reports;
 mod saved_state;
 #[path = "../common/stored.rs"]
