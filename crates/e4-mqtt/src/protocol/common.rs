@@ -8,7 +8,7 @@
 /// well would cost a lone message 40 ms.
 macro_rules! common {
     ($rumqttc:ident) => {
-        use super::{
+        use super::values::{
             Anew, Answer, Arrived, Broken, Connected, Happening, Limits, NotTaken, Outgoing, QoS, REQUEST_BATCH, Taken,
             Unheard, cause_of_io, unheard, unknown_answer,
         };

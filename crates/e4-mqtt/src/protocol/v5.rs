@@ -69,7 +69,7 @@ fn publish_options(message: &Outgoing) -> PublishOptions {
 /// Whoever waits for the message is told after its last answer, which comes after this one.
 fn note_unheard(event: &Event, unheard: &Unheard) {
     if let Event::Incoming(Packet::PubRec(PubRec { pkid, reason: PubRecReason::NoMatchingSubscribers, .. })) = event {
-        super::unheard(unheard).insert(*pkid);
+        super::values::unheard(unheard).insert(*pkid);
     }
 }
 
@@ -85,7 +85,7 @@ fn taken(result: PublishResult, unheard: &Unheard) -> Result<Taken, NotTaken> {
         PublishResult::Qos2PubRecRejected(rec) => refused(&rec.reason),
         PublishResult::Qos2Completed(complete) => match complete.reason {
             // The library does not hand on whether PUBREC said that there is no subscriber.
-            PubCompReason::Success if super::unheard(unheard).remove(&complete.pkid) => Ok(Taken::NoSubscriber),
+            PubCompReason::Success if super::values::unheard(unheard).remove(&complete.pkid) => Ok(Taken::NoSubscriber),
             PubCompReason::Success => Ok(Taken::ByBroker),
             reason @ PubCompReason::PacketIdentifierNotFound => refused(&reason),
         },
