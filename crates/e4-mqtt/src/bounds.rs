@@ -49,7 +49,8 @@ pub const MAX_FRUITLESS: u32 = 5;
 /// How often the broker may close the connection while it is asked for a subscription, before that is given up.
 pub const MAX_CLOSED_ON_QUESTION: u32 = 3;
 
-/// How many connections in a row a broker may close without a word before another client is taken to have the same id.
+/// How many connections in a row a broker may close without a word, each soon after it was made, before another client is taken to have
+/// the same id.
 pub const MAX_CONTESTED: u32 = 12;
 
 /// How often in a row the broker may deliver what cannot be read, such as a topic that is none, or the rest of a handshake that
