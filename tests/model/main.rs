@@ -12,6 +12,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod body;
 mod cast;
 mod command;
 mod model;
