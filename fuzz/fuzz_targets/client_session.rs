@@ -1,13 +1,14 @@
 //! The MQTT client against a broker that sends anything: packets by the book, packets with wrong answers, and bytes.
 //!
 //! Time is virtual, so that waiting costs nothing. Whatever comes, nothing panics, nothing waits for ever, what waits for the
-//! application stays within its bounds, and the device has no key that its key server did not send.
+//! application stays within its bounds, and the device has no key that its key server did not send. What it
+//! reports, its key server opens, and it tells of no more than was sent.
 //!
 //! The input: version of MQTT; then steps, each a byte that says what happens and the bytes that this takes.
 #![no_main]
 
 use e4::{
-    Client, ClientId, ClientKey, Command, Identity, MemoryStore, Timestamp, Topic, TopicFilter, TopicKey,
+    Client, ClientId, ClientKey, Command, Identity, MemoryStore, REPORT_LEN, Timestamp, Topic, TopicFilter, TopicKey,
     controller::Recipient,
 };
 use e4_fuzz::Input;
@@ -48,9 +49,10 @@ async fn play(mut input: Input<'_>) {
         .queue(QUEUE)
         .queue_bytes(QUEUE_BYTES)
         .clear(&clear)
+        .report_within(Duration::ZERO)
         .connect()
         .expect("a connection");
-    let mut broker = Broker { is_v5, accepted, stream: None, unread: Vec::new(), control: recipient.control_topic() };
+    let mut broker = Broker { is_v5, accepted, stream: None, unread: Vec::new(), recipient: recipient.clone() };
     let mut application = Application { connection, events, tasks: Vec::new() };
     let mut commands = 0;
     for _ in 0..STEPS {
@@ -123,7 +125,7 @@ struct Broker {
     stream: Option<DuplexStream>,
     /// Bytes of the client that do not make a packet yet.
     unread: Vec<u8>,
-    control: e4::ControlTopic,
+    recipient: Recipient,
 }
 
 impl Broker {
@@ -155,6 +157,9 @@ impl Broker {
             let properties: &[u8] = if self.is_v5 { &[0] } else { &[] };
             let id = body.get(..2).unwrap_or_default();
             let topic = usize::from(u16::from_be_bytes([*id.first().unwrap_or(&0), *id.get(1).unwrap_or(&0)]));
+            if first >> 4 == 3 && body.get(2..topic + 2) == Some(self.recipient.report_topic().as_str().as_bytes()) {
+                self.look_at_report(first, body.get(topic + 2..).unwrap_or_default());
+            }
             let publish_id = body.get(topic + 2..topic + 4).unwrap_or_default();
             let reason: &[u8] = if self.is_v5 && code != 0 { &[code] } else { &[] };
             let granted = if code == 0 { 1 } else { code };
@@ -177,6 +182,15 @@ impl Broker {
         }
     }
 
+    /// What a client says of itself is sealed for its key server, retained, and no more than it was sent.
+    fn look_at_report(&self, first: u8, rest: &[u8]) {
+        let report = rest.get(rest.len() - REPORT_LEN.min(rest.len())..).unwrap_or_default();
+        let report = self.recipient.open_report(report).expect("a report that the key server opens");
+        assert!(first & 1 == 1 || self.is_v5, "a report is retained, unless a broker says that it cannot");
+        // One topic has a key, if any.
+        assert!(report.topics <= 1 && report.newest.as_unix() <= 1_800_000_255, "{report:?}");
+    }
+
     fn publication(&self, topic: &str, first: u8, id: u16, payload: &[u8]) -> Vec<u8> {
         let mut body = u16::try_from(topic.len()).unwrap_or(0).to_be_bytes().to_vec();
         body.extend_from_slice(topic.as_bytes());
@@ -191,8 +205,8 @@ impl Broker {
     }
 
     async fn publish(&mut self, input: &mut Input<'_>) {
-        let control = self.control.as_str().to_owned();
-        let topic = input.choose(&["clear/a", "clear/b", "plant/7", "a\u{1}b", control.as_str()]);
+        let (control, report) = (self.recipient.control_topic(), self.recipient.report_topic());
+        let topic = input.choose(&["clear/a", "clear/b", "plant/7", "a\u{1}b", control.as_str(), report.as_str()]);
         let first = 0x30 | (input.byte() & 0x0f);
         let (id, len) = (u16::from(input.byte()), usize::from(input.byte()));
         let payload = vec![input.byte(); len * 64];
