@@ -12,6 +12,10 @@ super::common!(rumqttc_v5);
 /// Of sealed messages, for whoever looks at the traffic. Nothing depends on it: it is not authenticated.
 const CONTENT_TYPE: &str = "application/e4";
 
+/// Messages of QoS 1 and 2 under way to the broker. It may allow 65,535; but the library goes through all that it could have under
+/// way whenever it sends something.
+const MAX_IN_FLIGHT: u16 = 1024;
+
 fn adjust(options: &mut MqttOptions, limits: Limits) {
     options.set_max_packet_size(Some(limits.packet));
     let mut network_options = options.network_options();
@@ -20,9 +24,8 @@ fn adjust(options: &mut MqttOptions, limits: Limits) {
     // What is not acknowledged waits in the broker, not here.
     let queue = u16::try_from(limits.queue).unwrap_or(u16::MAX);
     options.set_receive_maximum(Some(options.receive_maximum().unwrap_or(queue).min(queue)));
-    // Nor is more under way to it than waits here: the library goes through all that it could have under way whenever it
-    // sends something, and a broker may allow 65,535.
-    let upper_limit = options.get_outgoing_inflight_upper_limit().unwrap_or(queue).clamp(1, queue);
+    let in_flight = queue.min(MAX_IN_FLIGHT);
+    let upper_limit = options.get_outgoing_inflight_upper_limit().unwrap_or(in_flight).clamp(1, in_flight);
     options.set_outgoing_inflight_upper_limit(upper_limit);
 }
 
@@ -212,13 +215,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_is_under_way_to_the_broker_than_the_queue_holds() {
+    fn no_more_is_under_way_to_the_broker_than_the_queue_holds_or_the_library_goes_through_soon() {
         for (asked, queue, limit) in [
             (None, 1024, 1024),
             (Some(20), 1024, 20),
-            (Some(5000), 1024, 1024),
+            (Some(5000), 1 << 14, 1024),
+            (None, 16, 16),
             (Some(0), 1, 1),
-            (None, 1 << 20, u16::MAX),
+            (None, 1 << 20, 1024),
         ] {
             let mut options = MqttOptions::new("pump-7", ("localhost", 1883));
             if let Some(asked) = asked {
