@@ -14,6 +14,8 @@ use serde::Serialize;
 pub(super) enum Outcome {
     /// The device has carried them out, and stored what they change.
     Confirmed,
+    /// It has carried out the last of several commands that belong together. Whether the others reached it before is not known.
+    LastOnly,
     /// The device has refused them.
     Refused,
     /// It took a later command, so that it does not take these any more; whether it had taken them is not known.
@@ -33,13 +35,17 @@ pub(super) struct Told {
 /// What a device says of its commands so far; nothing if it has not said it yet.
 pub(super) fn said(commands: &[SealedCommand], report: Option<&Report>) -> Option<Result<Outcome, WhyRefused>> {
     let (last, report) = (commands.last()?, report?);
-    if let Some(refused) = report.refused.filter(|refused| refused.sent == last.sent()) {
+    // What could not be stored waits, and may be carried out yet.
+    let is_final = |why| why != WhyRefused::NotStored;
+    if let Some(refused) = report.refused.filter(|refused| refused.sent == last.sent() && is_final(refused.why)) {
         return Some(Err(refused.why));
     }
     if report.newest > last.sent() {
         return Some(Ok(Outcome::Overtaken));
     }
-    (report.newest == last.sent() && report.newest_v == *last.v()).then_some(Ok(Outcome::Confirmed))
+    // Who holds back the first of a pair, and the reports before, would else have a soft rotation pass for a hard one.
+    let outcome = if commands.len() == 1 { Outcome::Confirmed } else { Outcome::LastOnly };
+    (report.newest == last.sent() && report.newest_v == *last.v()).then_some(Ok(outcome))
 }
 
 impl Told {
@@ -55,6 +61,12 @@ impl Told {
         let told = |outcome, reason: String| Self { outcome, reason: Some(reason) };
         match said(commands, report) {
             Some(Ok(Outcome::Confirmed)) => Self { outcome: Outcome::Confirmed, reason: None },
+            Some(Ok(Outcome::LastOnly)) => told(
+                Outcome::LastOnly,
+                "took the last of the commands; whether the first was held back on the way, and the old key opens for one hour \
+                 more, is not known: repeat this, now that the device has reported what it knows"
+                    .to_owned(),
+            ),
             Some(Ok(outcome)) => {
                 told(outcome, "took a later command of somebody else; whether it took this one is not known".to_owned())
             }
@@ -89,7 +101,7 @@ mod tests {
     use super::*;
     use e4::{
         Client, ClientKey, Command, Identity, MemoryStore, Timestamp, TopicHash, TopicKey,
-        controller::{HardRotation, Lane, Recipient},
+        controller::{HardRotation, Lane, Recipient, RefusedCommand},
     };
 
     #[test]
@@ -115,7 +127,8 @@ mod tests {
         let half = report(first.first());
         assert!(said(&first, Some(&half)).is_none(), "half of it is not enough");
         let whole = report(first.last());
-        assert!(said(&first, Some(&whole)) == Some(Ok(Outcome::Confirmed)));
+        assert!(said(&first, Some(&whole)) == Some(Ok(Outcome::LastOnly)), "the first may have been held back");
+        assert!(said(first.get(1..).unwrap(), Some(&whole)) == Some(Ok(Outcome::Confirmed)));
         assert!(said(&second, Some(&whole)).is_none(), "of an earlier second");
         let later = report(second.first());
         assert!(said(&first, Some(&later)) == Some(Ok(Outcome::Overtaken)));
@@ -123,7 +136,9 @@ mod tests {
         // There is no key of that topic that could have a next one.
         let next = Command::SetNextTopicKey { topic: TopicHash::from_bytes([2; 16]), key: key(4) };
         let refused = vec![recipient.seal_dated(&next, Timestamp::now().plus(20)).unwrap()];
-        let report = report(refused.first());
+        let mut report = report(refused.first());
         assert!(said(&refused, Some(&report)) == Some(Err(WhyRefused::Content)));
+        report.refused = report.refused.map(|refused| RefusedCommand { why: WhyRefused::NotStored, ..refused });
+        assert!(said(&refused, Some(&report)).is_none(), "it waits, and is stored once there is room");
     }
 }

@@ -279,7 +279,9 @@ impl<'a> Account<'a> {
         match report.outcome {
             _ if report.error.is_some() => self.failed += 1,
             Some(Outcome::Refused) => self.refused += 1,
-            Some(Outcome::Overtaken | Outcome::Silent | Outcome::NeverReported) => self.unconfirmed += 1,
+            Some(Outcome::LastOnly | Outcome::Overtaken | Outcome::Silent | Outcome::NeverReported) => {
+                self.unconfirmed += 1;
+            }
             Some(Outcome::Confirmed) | None => (),
         }
         if let Some(reason) = report.error.as_ref().or(report.not_confirmed.as_ref()) {
