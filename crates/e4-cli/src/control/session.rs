@@ -111,7 +111,8 @@ impl Session {
     /// Listens until something is so, or the time is over.
     pub(super) async fn listen_until(&mut self, within: Duration, is_so: impl Fn(&Reports) -> bool) {
         let deadline = Instant::now() + within;
-        while !is_so(&self.reports) {
+        // Where something is always there already, a deadline alone would never be looked at.
+        while !is_so(&self.reports) && Instant::now() < deadline {
             let Ok(event) = timeout_at(deadline, next(&mut self.events)).await else { return };
             self.take(event);
         }
