@@ -38,7 +38,8 @@ impl Holds {
             let Ok(key) = topic.key() else { return Some(unknown()) };
             entries.push(StateEntry::TopicKey(topic.name.hash(), key));
         }
-        let peers = fleet.public_keys();
+        // A device is no peer of its own.
+        let peers: Vec<_> = fleet.public_keys().into_iter().filter(|(id, _)| *id != device.id).collect();
         let mut base = StateDigest::default();
         if device.mode == Mode::PublicKey {
             let Ok(c2) = fleet.c2_public_key() else { return Some(unknown()) };
@@ -55,7 +56,8 @@ impl Holds {
 
     pub(super) fn to_text(&self) -> String {
         if !self.known {
-            return "holds other keys than those of the fleet file".to_owned();
+            return "which keys of the fleet file it holds is not known: it holds others, or there are too many to try"
+                .to_owned();
         }
         if self.lacks.is_empty() {
             return "holds what the fleet file says".to_owned();
@@ -81,13 +83,25 @@ fn combination(digests: &[u128], topics: usize, held_topics: u32, whole: u128) -
     if let Some(held) = [false, true].map(all_topics).into_iter().find(|held| makes(held)) {
         return Some(held);
     }
-    let number = u32::try_from(digests.len().min(MOST)).ok()?;
     if digests.len() > MOST {
         return None;
     }
-    (0..1_u32 << number)
-        .map(|held| (0..number).map(|at| held >> at & 1 == 1).collect::<Vec<_>>())
-        .find(|held| makes(held))
+    // From one to the next, one key more or less: a fleet has many devices.
+    let mut held = vec![false; digests.len()];
+    let (mut sum, mut count) = (0, 0);
+    for step in 1..=1_u32 << digests.len() {
+        if sum == whole && count == held_topics {
+            return Some(held);
+        }
+        let at = usize::try_from(step.trailing_zeros()).ok()?;
+        let (Some(held), Some(digest)) = (held.get_mut(at), digests.get(at)) else { break };
+        *held = !*held;
+        sum ^= digest;
+        if at < topics {
+            count = if *held { count + 1 } else { count - 1 };
+        }
+    }
+    None
 }
 
 #[cfg(test)]
