@@ -5,7 +5,7 @@ use crate::{
     broker::{self, BrokerArgs},
     fleet::{Device, Fleet, Lanes, Whom},
     output::{Failure, Output, iso_time},
-    terminal::{note, printable},
+    terminal::{note, printable, without_keys},
 };
 use e4::{Timestamp, controller};
 use e4_mqtt::QoS;
@@ -23,8 +23,8 @@ use std::path::PathBuf;
 Topics in the fleet file are for this command alone:
   [topics.'plant/7/pump']
   key_file = 'pump.key'
-  to = ['pump-7']                             who is to have the key; all devices without to and groups
-  groups = ['panels']
+  to = ['pump-7']                             who is to have the key:
+  groups = ['panels']                         all devices, without both
 
 Examples:
   e4 control status --all
@@ -95,7 +95,7 @@ impl<'a> Status<'a> {
         let report = session.reports.of(&device.id);
         let reported = report.map(|report| Reported::new(report, Holds::find(name, device, fleet, report)));
         let bad = session.reports.bad(&device.id).filter(|_| report.is_none());
-        let error = fleet.recipient(device).err().map(|error| format!("{error:#}"));
+        let error = fleet.recipient(device).err().map(|error| without_keys(&format!("{error:#}")).into_owned());
         Self {
             device: name,
             id: device.id.to_string(),

@@ -235,6 +235,20 @@ fn status_shows_what_devices_hold_compared_with_the_fleet_file() {
 }
 
 #[test]
+fn f44_status_shows_no_key_that_stands_where_a_file_belongs() {
+    let broker = brokers().remove(0);
+    let folder = fleet(&["pump"]);
+    let secret = key(&folder, "pump.key");
+    let file = format!("[devices.pump]\nmode = \"symmetric\"\nkey_file = \"{}\"\n", hex::encode(secret));
+    folder.write("fleet.toml", file);
+    for json in ["", "--json"] {
+        let run = folder.run(&format!("control status --all {json} -p {}", broker.port));
+        run.hides(&secret);
+        assert!(run.stdout().contains("could not read (not shown"), "{}", run.stdout());
+    }
+}
+
+#[test]
 fn commands_follow_what_a_device_reports() {
     let broker = Broker::embedded();
     let to = format!("-p {}", broker.port);
