@@ -57,9 +57,9 @@ pub(super) struct Args {
     /// Take the new key from this file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["out", "root_file"])]
     topic_key_file: Option<Source>,
-    /// Replace the old key at once: nothing that is sealed under it is opened any more. A device that has reported that it
-    /// knows how gets one command; others get a key that nobody else gets, and then the new one, so that at no time they fall
-    /// back to the key of a subtree around the topic
+    /// Replace the old key at once: nothing that is sealed under it is opened any more. A device that knows how, by a report
+    /// that --wait or `status` has read, gets one command; others get a key that nobody else gets, and then the new one, so
+    /// that at no time they fall back to the key of a subtree around the topic
     #[arg(long)]
     hard: bool,
     /// Lose no message: first give the devices the new key as one that they open with already, wait until all have reported
