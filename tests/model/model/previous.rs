@@ -56,7 +56,7 @@ impl Model {
         self.age_previous_keys(now);
         let aged = core::mem::replace(&mut self.state, after);
         for (topic, entry) in &mut self.state.topics {
-            if before.topics.get(topic).is_some_and(|old| old.spare == entry.spare) {
+            if before.topics.get(topic).is_some_and(|old| old == entry) {
                 entry.spare = aged.topics[topic].spare;
             }
         }
