@@ -222,7 +222,7 @@ impl fmt::Display for WhyRefused {
             Self::TooManyInOneSecond => "more commands carry one second than it remembers: send it again",
             Self::Content => "it does not take a command that says this: check which commands it knows, and their keys",
             Self::Age => "the command was older than it takes: send it again",
-            Self::Superseded => "the command was older than the newest one it took: send it again, dated later",
+            Self::Superseded => "the command was dated before the newest one that it took, or before the client was made: send it again, dated later",
             Self::NotStored => "it could not store what the command changes: check its disk",
         })
     }

@@ -20,6 +20,8 @@ pub(super) enum Outcome {
     Refused,
     /// It took a later command, so that it does not take these any more; whether it had taken them is not known.
     Overtaken,
+    /// It has taken none since it was made, which by its clock was later than these: it does not take them.
+    MadeLater,
     /// It has reported before, and said nothing of these within the time.
     Silent,
     /// It has never reported.
@@ -41,7 +43,9 @@ pub(super) fn said(commands: &[SealedCommand], report: Option<&Report>) -> Optio
         return Some(Err(refused.why));
     }
     if report.newest > last.sent() {
-        return Some(Ok(Outcome::Overtaken));
+        // Without a command there is the time of its making.
+        let took_none = report.newest_v == [0; 16];
+        return Some(Ok(if took_none { Outcome::MadeLater } else { Outcome::Overtaken }));
     }
     // Who holds back the first of a pair, and the reports before, would else have a soft rotation pass for a hard one.
     let outcome = if commands.len() == 1 { Outcome::Confirmed } else { Outcome::LastOnly };
@@ -65,6 +69,12 @@ impl Told {
                 Outcome::LastOnly,
                 "took the last of the commands; whether the first was held back on the way, and the old key opens for one hour \
                  more, is not known: repeat this, now that the device has reported what it knows"
+                    .to_owned(),
+            ),
+            Some(Ok(Outcome::MadeLater)) => told(
+                Outcome::MadeLater,
+                "has taken no command since it was made, and takes none that is dated before that: by its clock it was made \
+                 later than this was sent. Repeat this, now that the device has reported when that was, and check both clocks"
                     .to_owned(),
             ),
             Some(Ok(outcome)) => {
@@ -133,6 +143,9 @@ mod tests {
         let later = report(second.first());
         assert!(said(&first, Some(&later)) == Some(Ok(Outcome::Overtaken)));
         assert!(said(&second, Some(&later)).is_none());
+        let mut new = later;
+        new.newest_v = [0; 16];
+        assert!(said(&first, Some(&new)) == Some(Ok(Outcome::MadeLater)), "it took none, and so no later one either");
         // There is no key of that topic that could have a next one.
         let next = Command::SetNextTopicKey { topic: TopicHash::from_bytes([2; 16]), key: key(4) };
         let refused = vec![recipient.seal_dated(&next, Timestamp::now().plus(20)).unwrap()];

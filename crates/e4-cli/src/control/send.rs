@@ -279,10 +279,8 @@ impl<'a> Account<'a> {
         match report.outcome {
             _ if report.error.is_some() => self.failed += 1,
             Some(Outcome::Refused) => self.refused += 1,
-            Some(Outcome::LastOnly | Outcome::Overtaken | Outcome::Silent | Outcome::NeverReported) => {
-                self.unconfirmed += 1;
-            }
             Some(Outcome::Confirmed) | None => (),
+            Some(_) => self.unconfirmed += 1,
         }
         if let Some(reason) = report.error.as_ref().or(report.not_confirmed.as_ref()) {
             note(format!("{}: {reason}", printable(report.device)));
