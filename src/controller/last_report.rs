@@ -18,10 +18,11 @@ impl LastReport {
         Self::resume(Timestamp::from_unix(0), Timestamp::from_unix(0))
     }
 
-    /// As it was stored.
+    /// As it was stored. [`Timestamp::LIMIT`] or more is no time that the report was made at, and counts as 0: no other report
+    /// could follow it before the next command.
     #[must_use]
     pub const fn resume(newest: Timestamp, sent: Timestamp) -> Self {
-        Self { newest, sent }
+        Self { newest, sent: if sent.is_plausible() { sent } else { Timestamp::from_unix(0) } }
     }
 
     /// The timestamp of the newest command that the client had accepted; 0 for none. A [`Lane`](super::Lane) that is taken up
@@ -31,7 +32,7 @@ impl LastReport {
         self.newest
     }
 
-    /// When the report was made.
+    /// When the report was made; 0 if it says no time.
     #[must_use]
     pub const fn sent(&self) -> Timestamp {
         self.sent
@@ -44,10 +45,11 @@ impl LastReport {
     ///
     /// [`OlderReport`]; this is as it was.
     pub fn accept(&mut self, report: &Report) -> Result<(), OlderReport> {
-        if (report.newest, report.sent) < (self.newest, self.sent) {
+        let this = Self::resume(report.newest, report.sent);
+        if (this.newest, this.sent) < (self.newest, self.sent) {
             return Err(OlderReport);
         }
-        *self = Self::resume(report.newest, report.sent);
+        *self = this;
         Ok(())
     }
 }
@@ -100,6 +102,18 @@ mod tests {
                 if result.is_ok() { (newest, sent) } else { (before.newest.as_unix(), before.sent.as_unix()) };
             assert_eq!((last.newest().as_unix(), last.sent().as_unix()), expected);
             last = LastReport::resume(last.newest(), last.sent());
+        }
+    }
+
+    #[test]
+    fn a_report_of_a_time_that_is_none_keeps_no_other_from_following() {
+        for none in [Timestamp::LIMIT.as_unix(), u64::MAX] {
+            let mut last = LastReport::resume(Timestamp::from_unix(100), Timestamp::from_unix(none));
+            assert_eq!(last.accept(&report(100, 900)), Ok(()), "one that was stored");
+            assert_eq!(last.accept(&report(100, none)), Err(OlderReport), "it is not later than all others");
+            assert_eq!(last.accept(&report(101, none)), Ok(()));
+            assert_eq!((last.newest().as_unix(), last.sent().as_unix()), (101, 0));
+            assert_eq!(last.accept(&report(101, 901)), Ok(()), "its clock was set right");
         }
     }
 }
