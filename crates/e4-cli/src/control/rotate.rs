@@ -18,7 +18,10 @@ use anyhow::{Context, ensure};
 use clap::ArgGroup;
 use e4::{Command, RootKey, TopicHash, TopicKey, controller::HardRotation};
 use e4_mqtt::QoS;
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 /// Give devices a new key for a topic or a subtree
 ///
@@ -45,7 +48,7 @@ pub(super) struct Args {
     /// Where the new key goes
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Replace a file that exists
+    /// Replace a file that exists. The key in it, which devices may have, is kept beside it as FILE.old-1, and so on
     #[arg(long, requires = "out")]
     force: bool,
     /// Derive the new key from this root key, instead of a random one
@@ -163,7 +166,32 @@ fn turns<'a>(devices: Vec<(&'a str, &'a Device)>, topic: &KeyName) -> Vec<Vec<(&
 
 fn keep(path: &Path, key: &TopicKey, force: bool) -> anyhow::Result<()> {
     ensure!(path.as_os_str() != "-", "the new key goes into a file, as it may be needed again: name one with --out");
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        let shown = path.display();
+        ensure!(
+            force,
+            "{shown} exists. If it is from a rotation that was broken off, devices may have the key in it: go on with \
+             --topic-key-file {shown} instead of --out. To draw another key choose another name, or replace the file with --force"
+        );
+        let beside =
+            set_aside(path).with_context(|| format!("could not keep the key in {shown}, and did not replace it"))?;
+        note(format!("The key that was in {shown} is in {} now: devices may have it", beside.display()));
+    }
     write_key(path, Kind::Symmetric, key.as_bytes(), force)
+}
+
+/// Gives a file another name as well, so that it is still there when the first one is taken from it.
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let mut number = 1_u32;
+    loop {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".old-{number}"));
+        match fs::hard_link(path, &beside) {
+            Ok(()) => return Ok(beside.into()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number = number.saturating_add(1),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 impl Args {

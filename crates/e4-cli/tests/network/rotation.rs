@@ -95,8 +95,12 @@ fn a_rotation_that_failed_is_repeated_with_the_same_key() {
     assert!(run.stderr().contains("--topic-key-file pump-2.key"), "{}", run.stderr());
     run.hides(&key(&folder, "pump-2.key"));
     let before = folder.read("pump-2.key");
-    folder.run(&format!("control rotate plant/7/pump --out pump-2.key --all -p {dead}")).fails(1, "--force");
+    // Whoever stopped it was not told, and is now.
+    let again = format!("control rotate plant/7/pump --out pump-2.key --all -p {dead}");
+    let run = folder.run(&again).fails(1, "go on with --topic-key-file pump-2.key instead of --out");
+    assert!(run.stderr().contains("--force"), "{}", run.stderr());
     assert_eq!(folder.read("pump-2.key"), before);
+    assert!(!folder.path().join("pump-2.key.old-1").exists());
 
     let broker = Broker::embedded();
     let to = format!("-p {}", broker.port);
@@ -109,6 +113,31 @@ fn a_rotation_that_failed_is_repeated_with_the_same_key() {
     let shown = folder.run("device show --state panel.state").ok();
     let fingerprint = TopicKey::from_bytes(&key(&folder, "pump-2.key")).unwrap().fingerprint().to_string();
     assert!(shown.stdout().contains(&fingerprint), "{}", shown.stdout());
+}
+
+#[test]
+fn a_rotation_never_deletes_the_only_copy_of_a_key() {
+    let folder = fleet(&["pump"]);
+    let rotate = format!("control rotate plant/7/pump --out k --force --all -p {}", dead_port());
+    let mut keys = Vec::new();
+    for n in 0..3 {
+        let run = folder.run(&rotate).fails(1, "could not connect to the broker");
+        keys.push(folder.read("k"));
+        assert_eq!(
+            run.stderr().contains(&format!("The key that was in k is in k.old-{n} now")),
+            n > 0,
+            "{}",
+            run.stderr()
+        );
+        for (old, key) in keys.iter().take(n).enumerate() {
+            assert_eq!(folder.read(&format!("k.old-{}", old + 1)), *key);
+        }
+        keys.iter().for_each(|key| assert!(!run.stderr().contains(key.trim())));
+    }
+    keys.dedup();
+    assert_eq!(keys.len(), 3);
+    #[cfg(unix)]
+    assert_eq!(folder.mode("k.old-2"), 0o600);
 }
 
 #[test]
