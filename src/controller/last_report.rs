@@ -60,14 +60,15 @@ impl Default for LastReport {
     }
 }
 
-/// A report is older than the last one that was accepted from its client: believe nothing of it, and ask.
+/// A report is older than the last one that was accepted from its client: believe nothing of it, and ask with a
+/// [`question`](super::question()).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OlderReport;
 
 impl fmt::Display for OlderReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "the report is older than the last one of this client: somebody plays it back, or the client goes on from an old copy of its state; ask the client (question)",
+            "the report is older than the last one of this client: somebody plays it back, or the client goes on from an old copy of its state",
         )
     }
 }

@@ -89,6 +89,9 @@ impl Told {
                         Outcome::Silent,
                         format!("{silent}: a command waits there that the device could not store yet"),
                     ),
+                    (None, None) if reports.only_older(device) => {
+                        told(Outcome::Silent, format!("{silent}: only an older report came, which is ignored"))
+                    }
                     (None, None) if !knew => told(
                         Outcome::NeverReported,
                         format!(

@@ -168,8 +168,8 @@ struct Heard {
     keys: Vec<Recipient>,
     last: LastReport,
     report: Option<Report>,
-    /// Whether it was said that an older report was ignored.
-    is_told: bool,
+    /// Whether an older report came, which was ignored.
+    older: bool,
     /// Why something that arrived is no report of it.
     bad: Option<ReportError>,
 }
@@ -177,7 +177,7 @@ struct Heard {
 impl Reports {
     /// A device, and the last that was known of it.
     fn expect(&mut self, recipient: Recipient, last: LastReport) {
-        let heard = Heard { keys: vec![recipient.clone()], last, report: None, is_told: false, bad: None };
+        let heard = Heard { keys: vec![recipient.clone()], last, report: None, older: false, bad: None };
         match self.0.entry(*recipient.id()) {
             Entry::Vacant(entry) => _ = entry.insert(heard),
             Entry::Occupied(_) => (),
@@ -204,9 +204,12 @@ impl Reports {
                     match heard.last.accept(&report) {
                         Ok(()) => heard.report = Some(report),
                         // Anybody can play one back, again and again.
-                        Err(older) if !heard.is_told => {
-                            heard.is_told = true;
-                            note(format!("A report of {id} is ignored: {older}"));
+                        Err(older) if !heard.older => {
+                            heard.older = true;
+                            note(format!(
+                                "A report of {id} is ignored: {older}. To have it report anew, send it what changes nothing, such \
+                                 as `e4 control remove-topic a/topic/that/nobody/has --to NAME --wait`"
+                            ));
                         }
                         Err(_) => (),
                     }
@@ -228,6 +231,11 @@ impl Reports {
     /// Why what arrived last, where reports of this device do, is none.
     pub(super) fn bad(&self, device: &ClientId) -> Option<&ReportError> {
         self.0.get(device)?.bad.as_ref()
+    }
+
+    /// Whether only reports of this device arrived that are older than one before.
+    pub(super) fn only_older(&self, device: &ClientId) -> bool {
+        self.0.get(device).is_some_and(|heard| heard.older && heard.report.is_none())
     }
 
     fn all(&self) -> impl Iterator<Item = (&ClientId, &Report)> {

@@ -45,6 +45,8 @@ struct Status<'a> {
     id: String,
     /// Whether there is a report of it.
     has_reported: bool,
+    /// Whether there is one that is older than one before, and is not believed.
+    only_older: bool,
     #[serde(flatten)]
     reported: Option<Reported>,
     error: Option<String>,
@@ -100,6 +102,7 @@ impl<'a> Status<'a> {
             device: name,
             id: device.id.to_string(),
             has_reported: report.is_some(),
+            only_older: session.reports.only_older(&device.id),
             reported,
             error: error.or_else(|| bad.map(ToString::to_string)),
         }
@@ -110,6 +113,9 @@ impl<'a> Status<'a> {
         match (&self.reported, &self.error) {
             (Some(reported), _) => format!("{name}: {}", reported.to_text()),
             (None, Some(error)) => format!("{name}: {error}"),
+            (None, None) if self.only_older => {
+                format!("{name}: only an older report than one before, which is ignored")
+            }
             (None, None) => format!(
                 "{name}: no report: it was not connected since it can report, is of an older version, or the broker keeps none"
             ),

@@ -324,11 +324,21 @@ fn an_older_report_that_is_played_back_is_not_believed() {
     assert!(put.unwrap().success());
     let run = folder.run(&format!("control status --all {to}")).ok();
     assert!(run.stderr().contains("is ignored: the report is older than the last one"), "{}", run.stderr());
-    assert!(run.stdout().starts_with("pump: no report"), "{}", run.stdout());
+    assert_eq!(run.stdout(), "pump: only an older report than one before, which is ignored\n");
+    assert!(
+        run.stderr().contains("`e4 control remove-topic a/topic/that/nobody/has --to NAME --wait`"),
+        "{}",
+        run.stderr()
+    );
+    let json = lines(&folder.run(&format!("control status --all --json {to}")).ok()).remove(0);
+    assert_eq!((&json["has_reported"], &json["only_older"]), (&false.into(), &true.into()), "{json}");
     let run = folder.run(&format!("control reset-topics --all --wait 1 --json {to}"));
     assert_outcomes(&run, &[("pump", "silent")]);
+    assert!(run.stderr().contains("not confirmed within 1 s: only an older report came"), "{}", run.stderr());
     // Whoever listens goes on, and is not confused by it.
     let _pump = listening(&folder, "pump", &to);
-    let run = folder.run(&format!("control reset-topics --all --wait 60 --json {to}")).ok();
+    let run = folder.run(&format!("control remove-topic a/topic/that/nobody/has --to pump --wait 60 --json {to}")).ok();
     assert_outcomes(&run, &[("pump", "confirmed")]);
+    let json = lines(&folder.run(&format!("control status --all --json {to}")).ok()).remove(0);
+    assert_eq!((&json["has_reported"], &json["only_older"]), (&true.into(), &false.into()), "{json}");
 }
