@@ -28,6 +28,7 @@ mod device;
 mod distinct;
 mod file;
 mod lanes;
+mod lock;
 mod members;
 mod topics;
 mod writes;

@@ -13,7 +13,10 @@ mod common;
 
 use common::{Folder, Run};
 use e4::{C2SecretKey, ClientId, SigningKey, Timestamp};
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    io::{BufRead, BufReader},
+};
 
 const TOPIC: &str = "plant/7/pump";
 
@@ -160,22 +163,36 @@ fn f34_nothing_goes_out_before_the_lane_is_stored() {
 }
 
 #[test]
-fn f34_two_at_once_wait_for_each_other() {
+fn f34_two_at_once_wait_for_each_other_also_where_the_fleet_file_is_replaced() {
     let folder = fleet(&["pump"]);
-    let lock = std::fs::File::open(folder.path().join("fleet.toml")).unwrap();
+    folder.run("control reset-topics --all --print-hex").ok();
+    let lock = std::fs::File::open(folder.path().join("fleet.toml.lock")).unwrap();
     lock.lock().unwrap();
-    let mut runs: Vec<_> = (0..3)
-        .map(|_| {
-            let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("e4"));
-            command.current_dir(folder.path()).args(["control", "reset-topics", "--all", "--print-hex"]);
-            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
-        })
-        .collect();
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let wait = |_| {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("e4"));
+        command.current_dir(folder.path()).args(["control", "reset-topics", "--all", "--print-hex"]);
+        let mut run =
+            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(run.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
+        assert!(said.contains("waiting for it"), "{said}");
+        run
+    };
+    let mut runs: Vec<_> = (0..2).map(wait).collect();
+    // An editor puts a new file in the place of the old one: it is locked too, and what it says counts for those who wait.
+    folder.write("new", folder.read("fleet.toml").replace("[devices.pump]", "[devices.other]"));
+    std::fs::rename(folder.path().join("new"), folder.path().join("fleet.toml")).unwrap();
+    runs.push(wait(2));
     assert!(runs.iter_mut().all(|run| run.try_wait().unwrap().is_none()), "they did not wait");
     lock.unlock().unwrap();
-    let mut seconds: Vec<_> =
-        runs.into_iter().map(|run| commands(&Run(run.wait_with_output().unwrap()).ok()).remove(0).2).collect();
+    let sent = runs.into_iter().map(|run| commands(&Run(run.wait_with_output().unwrap()).ok()).remove(0));
+    let other = ClientId::from_name("other").unwrap().control_topic();
+    let mut seconds: Vec<_> = sent
+        .map(|(topic, _, second)| {
+            assert_eq!(topic, other.as_str());
+            second
+        })
+        .collect();
     seconds.sort_unstable();
     seconds.dedup();
     assert_eq!(seconds.len(), 3);
@@ -183,7 +200,7 @@ fn f34_two_at_once_wait_for_each_other() {
 
 #[cfg(unix)]
 #[test]
-fn f42_the_lane_file_belongs_to_whom_the_fleet_file_belongs() {
+fn f42_what_is_beside_the_fleet_file_belongs_to_whom_the_fleet_file_belongs() {
     use std::os::unix::fs::{MetadataExt, chown};
     let folder = fleet(&["pump"]);
     folder.set_mode("fleet.toml", 0o640);
@@ -192,9 +209,11 @@ fn f42_the_lane_file_belongs_to_whom_the_fleet_file_belongs() {
     let is_root = chown(folder.path().join("fleet.toml"), Some(1234), Some(1234)).is_ok();
     for _ in 0..2 {
         folder.run("control reset-topics --all --print-hex").ok();
-        assert_eq!(folder.mode("fleet.toml.lanes"), 0o640);
-        let (fleet, lanes) = (of("fleet.toml"), of("fleet.toml.lanes"));
-        assert!(!is_root || (fleet.uid(), fleet.gid()) == (lanes.uid(), lanes.gid()));
+        for name in ["fleet.toml.lanes", "fleet.toml.lock"] {
+            assert_eq!(folder.mode(name), 0o640);
+            let (fleet, own) = (of("fleet.toml"), of(name));
+            assert!(!is_root || (fleet.uid(), fleet.gid()) == (own.uid(), own.gid()));
+        }
     }
 }
 

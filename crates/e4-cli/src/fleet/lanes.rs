@@ -11,7 +11,11 @@
 //! device that has reported, of the last report: the newest command that the device had taken, when it was made, and
 //! `next-keys` if the device knows the commands for them, `old-commands` if it does not.
 
-use super::{device::Device, members::Fleet};
+use super::{
+    device::Device,
+    lock::{beside, permissions},
+    members::Fleet,
+};
 use crate::{
     terminal::note,
     whole_file::{NewFile, open_file},
@@ -21,15 +25,7 @@ use e4::{
     ClientId, Command, KeyError, Timestamp,
     controller::{Lane, LastReport, OlderReport, Report, SealedCommand},
 };
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    fs::{File, Metadata, TryLockError},
-    io::{self, Read},
-    path::PathBuf,
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt::Write as _, fs, io::Read, path::PathBuf, thread, time::Duration};
 
 const COMMENT: &str = "\
 # How the last commands for each device are dated: its id, the second, and how many carry it. `e4 control` keeps this file
@@ -43,7 +39,7 @@ const OLD_COMMANDS: &str = "old-commands";
 /// Commands do not wait longer than this for a second of their own; beyond that it is the clock that is behind.
 const SHORT_WAIT: u64 = 2;
 
-/// The lanes of a fleet, which nobody else uses until this value is dropped.
+/// The lanes of a fleet, which nobody else uses meanwhile: the fleet is locked.
 pub(crate) struct Lanes<'a> {
     fleet: &'a Fleet,
     path: PathBuf,
@@ -67,12 +63,9 @@ struct Reported {
 pub(crate) type CommandsFor<'a> = dyn Fn(bool) -> Result<Vec<Command>, KeyError> + 'a;
 
 impl<'a> Lanes<'a> {
-    /// Waits until nobody else sends commands to this fleet, and reads the file.
+    /// Reads the file.
     pub(crate) fn open(fleet: &'a Fleet) -> anyhow::Result<Self> {
-        lock(&fleet.file).with_context(|| format!("could not lock the fleet file {}", fleet.path.display()))?;
-        let mut path = fleet.path.clone().into_os_string();
-        path.push(".lanes");
-        let path = PathBuf::from(path);
+        let path = beside(&fleet.path, ".lanes");
         let lanes = match open_file(&path)? {
             None => BTreeMap::new(),
             Some(mut file) => {
@@ -176,32 +169,10 @@ impl<'a> Lanes<'a> {
             text.push('\n');
         }
         // Whoever may send commands to the fleet goes on to do so, also after somebody else did, such as root.
-        let owner = self.fleet.file.metadata()?;
+        let owner = fs::metadata(&self.fleet.path)?;
         let mode = permissions(&owner);
         NewFile { path: &self.path, mode, owner, replaces: true, to_the_disk: true }.write(text.as_bytes())?;
         Ok(())
-    }
-}
-
-/// Who may read and write a file.
-#[cfg(unix)]
-fn permissions(file: &Metadata) -> u32 {
-    std::os::unix::fs::MetadataExt::mode(file) & 0o666
-}
-
-#[cfg(not(unix))]
-fn permissions(_: &Metadata) -> u32 {
-    0o600
-}
-
-fn lock(file: &File) -> io::Result<()> {
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => {
-            note("Another e4 control sends commands to this fleet: waiting for it");
-            file.lock()
-        }
-        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

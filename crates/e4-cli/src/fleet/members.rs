@@ -4,6 +4,7 @@ use super::{
     device::{Device, DeviceKey, Loaded},
     distinct::{Keys, NewKey},
     file,
+    lock::lock,
     topics::WantedTopic,
 };
 use crate::terminal::printable;
@@ -11,16 +12,15 @@ use anyhow::{Context, anyhow, ensure};
 use e4::{C2PublicKey, C2SecretKey, ClientId, Mode, VerifyingKey, controller::Recipient};
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::Read,
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
 /// A fleet with its keys, as far as they could be read.
 pub(crate) struct Fleet {
     pub(super) path: PathBuf,
-    /// The file, as it is locked while commands are sealed and sent.
-    pub(super) file: File,
+    /// Nobody else uses the fleet until this is dropped.
+    _lock: Option<File>,
     c2_key: Option<Loaded<C2SecretKey>>,
     devices: BTreeMap<String, Device>,
     topics: Vec<WantedTopic>,
@@ -49,17 +49,15 @@ impl Whom {
 }
 
 impl Fleet {
-    /// Reads and checks the file, and the keys that it names.
+    /// Waits until nobody else uses the fleet, and reads and checks the file and the keys that it names.
     pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
-        let mut text = String::new();
-        // Some file systems, such as NFS, lock only what is open for writing.
-        let file = File::options().read(true).write(true).open(path).or_else(|_read_only| File::open(path));
-        let mut file = file.with_context(|| format!("could not read the fleet file {shown}"))?;
-        file.read_to_string(&mut text).with_context(|| format!("could not read the fleet file {shown}"))?;
+        let unreadable = || format!("could not read the fleet file {shown}");
+        let lock = lock(path, fs::metadata(path).with_context(unreadable)?)?;
+        let text = fs::read_to_string(path).with_context(unreadable)?;
         let file::Parts { c2_key, devices, topics } =
             file::parse(path, &text).with_context(|| format!("the fleet file {shown}"))?;
-        let fleet = Self { path: path.to_owned(), file, c2_key, devices, topics };
+        let fleet = Self { path: path.to_owned(), _lock: lock, c2_key, devices, topics };
         fleet.check_keys().with_context(|| format!("the fleet file {shown}"))?;
         Ok(fleet)
     }
