@@ -2,6 +2,7 @@
 
 mod disconnected;
 mod not_connected;
+mod overflow;
 
 pub(crate) use disconnected::why_lost;
 
@@ -264,6 +265,7 @@ pub(crate) fn qos(text: &str) -> Result<QoS, &'static str> {
 pub(crate) fn run<T>(task: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(task);
+    overflow::tell_rest();
     // A read from standard input that is under way cannot be ended, and is not worth waiting for.
     runtime.shutdown_background();
     result
@@ -290,11 +292,7 @@ pub(crate) fn report(event: &Event, quiet: bool) {
         Event::SubscriptionRefused { filter, reason } => {
             note(format!("The broker refused the subscription to {}: {}", printable(filter), printable(reason)));
         }
-        Event::Overflowed(lost) => note(format!(
-            "Too slow for what arrives: lost {} messages of QoS 0 and {} reports",
-            lost.messages,
-            lost.refusals.saturating_add(lost.others)
-        )),
+        Event::Overflowed(lost) => overflow::tell(lost),
         _ if quiet => (),
         Event::KeysChanged(command) => {
             note(format!("Applied the command {}", crate::seal::Applied::new(command).to_text()));
