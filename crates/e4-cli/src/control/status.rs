@@ -7,6 +7,7 @@ use crate::{
     output::{Failure, Output, iso_time},
     terminal::{note, printable, without_keys},
 };
+use anyhow::anyhow;
 use e4::{Timestamp, controller};
 use e4_mqtt::QoS;
 use serde::Serialize;
@@ -50,6 +51,9 @@ struct Status<'a> {
     #[serde(flatten)]
     reported: Option<Reported>,
     error: Option<String>,
+    /// Whether the fleet file's key for it could not be used, which the error tells.
+    #[serde(skip)]
+    lacks_its_key: bool,
 }
 
 /// What a device has reported. Times are Unix seconds.
@@ -89,7 +93,15 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     if let Err(error) = lanes.save() {
         note(format!("What the devices reported could not be stored beside the fleet file: {error:#}"));
     }
-    all.iter().try_for_each(|status| output.print(status, || status.to_text()))
+    all.iter().try_for_each(|status| output.print(status, || status.to_text()))?;
+    match all.iter().filter(|status| status.lacks_its_key).count() {
+        0 => Ok(()),
+        1 => Err(anyhow!("the key of 1 device could not be used, so nothing is known of it: see above").into()),
+        several => {
+            Err(anyhow!("the keys of {several} devices could not be used, so nothing is known of them: see above")
+                .into())
+        }
+    }
 }
 
 impl<'a> Status<'a> {
@@ -104,6 +116,7 @@ impl<'a> Status<'a> {
             has_reported: report.is_some(),
             only_older: session.reports.only_older(&device.id),
             reported,
+            lacks_its_key: error.is_some(),
             error: error.or_else(|| bad.map(ToString::to_string)),
         }
     }

@@ -245,6 +245,8 @@ fn f44_status_shows_no_key_that_stands_where_a_file_belongs() {
         let run = folder.run(&format!("control status --all {json} -p {}", broker.port));
         run.hides(&secret);
         assert!(run.stdout().contains("could not read (not shown"), "{}", run.stdout());
+        assert_eq!(run.code(), 1, "{}", run.stderr());
+        assert!(run.stderr().contains("the key of 1 device could not be used"), "{}", run.stderr());
     }
 }
 
