@@ -254,7 +254,10 @@ impl Case {
             }
             (
                 Err(OpenError::Refused(Refusal::Command(
-                    CommandError::WrongMode | CommandError::ControlTopic | CommandError::SharedKey,
+                    CommandError::WrongMode
+                    | CommandError::ControlTopic
+                    | CommandError::SharedKey
+                    | CommandError::NoCurrentKey,
                 ))),
                 Some(body),
             ) => {
@@ -268,8 +271,13 @@ impl Case {
             (Err(OpenError::Refused(Refusal::TooShort)), None) => assert!(parts.is_none()),
             (other, _) => panic!("{other:?}"),
         }
-        if applied.is_err() {
-            assert_eq!(self.state_of(client), self.state_of(self.client()), "an error changes nothing");
+        match applied {
+            Ok(_) => {}
+            // It remembers that for its report.
+            Err(OpenError::Refused(Refusal::Command(_))) => {
+                assert_eq!(held(client), held(self.client()), "a refused command changes no key");
+            }
+            Err(_) => assert_eq!(self.state_of(client), self.state_of(self.client()), "an error changes nothing"),
         }
     }
 
@@ -279,6 +287,14 @@ impl Case {
         let may_be_unreadable = matches!(body[0], 0x02 | 0x07) && second == OpenError::Refused(Refusal::NotAuthentic);
         assert!(may_be_unreadable || second == OpenError::Refused(Refusal::Repeated), "{second:?}");
     }
+}
+
+/// All that a client holds, once it has erased what has expired.
+fn held(mut client: TestClient) -> String {
+    client.erase_expired_keys().unwrap();
+    let topics: Vec<_> = client.key_fingerprints().collect();
+    let peers: Vec<_> = client.peers().collect();
+    format!("{:?} {topics:?} {peers:?} {:?}", client.newest_command(), client.verifying_key())
 }
 
 fn below(key: &Key) -> Key {
