@@ -24,6 +24,9 @@ pub const REPORT_LEN: usize = SYMMETRIC_OVERHEAD + BODY_LEN;
 
 const BODY_LEN: usize = 59;
 
+/// Bytes of the longest message that is looked at: later versions may say more.
+const LONGEST: usize = 256;
+
 const VERSION: u8 = 1;
 
 const KNOWS_NEXT_KEYS: u8 = 1 << 0;
@@ -135,9 +138,12 @@ impl Report {
 
     /// Opens what arrived on the client's report topic.
     pub(crate) fn open(key: &ReportKey, message: &[u8]) -> Result<Self, ReportError> {
-        let mut message: [u8; REPORT_LEN] = message.try_into().map_err(|_| ReportError::NotAuthentic)?;
-        let header = Header::read(Mode::Symmetric, &message).map_err(|message::TooShort| ReportError::NotAuthentic)?;
-        let body = Mode::Symmetric.body_mut(&mut message).ok_or(ReportError::NotAuthentic)?;
+        // One of a later version may have another length, and what it is shows only inside.
+        let mut buffer = [0; LONGEST];
+        let buffer = buffer.get_mut(..message.len()).ok_or(ReportError::NotAuthentic)?;
+        buffer.copy_from_slice(message);
+        let header = Header::read(Mode::Symmetric, buffer).map_err(|message::TooShort| ReportError::NotAuthentic)?;
+        let body = Mode::Symmetric.body_mut(buffer).ok_or(ReportError::NotAuthentic)?;
         header.open_body(key.as_bytes(), body).map_err(|NotAuthentic| ReportError::NotAuthentic)?;
         Self::decode(header.sent, body)
     }
@@ -287,7 +293,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::string::ToString;
+    use std::{string::ToString, vec};
 
     const SENT: Timestamp = Timestamp::from_unix(1_800_000_000);
 
@@ -351,6 +357,28 @@ mod tests {
         let mut none = good;
         none[2] = 0;
         assert_eq!(Report::decode(SENT, &none), Err(ReportError::Malformed), "refused at a time, and not refused");
+    }
+
+    #[test]
+    fn a_higher_version_is_told_whatever_its_length() {
+        let key = ReportKey::of_command_key(&[1; 32]);
+        for len in [1, BODY_LEN - 1, BODY_LEN, BODY_LEN + 1, LONGEST - SYMMETRIC_OVERHEAD] {
+            for version in [VERSION, VERSION + 1] {
+                let mut message = vec![0; SYMMETRIC_OVERHEAD + len];
+                let body = Mode::Symmetric.body_mut(&mut message).unwrap();
+                body[0] = version;
+                message::seal(key.as_bytes(), SENT, &mut message).unwrap();
+                let expected = match (version, len) {
+                    (VERSION, BODY_LEN) => Ok(()),
+                    (VERSION, _) => Err(ReportError::Malformed),
+                    _ => Err(ReportError::Version(version)),
+                };
+                assert_eq!(Report::open(&key, &message).map(drop), expected, "{version}, {len}");
+            }
+        }
+        for len in [0, SYMMETRIC_OVERHEAD, LONGEST + 1] {
+            assert_eq!(Report::open(&key, &vec![0; len]), Err(ReportError::NotAuthentic), "{len}");
+        }
     }
 
     #[test]
