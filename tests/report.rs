@@ -238,6 +238,9 @@ fn a_command_that_could_not_be_stored_waits_and_says_so() {
     let options = *device.client.options();
     device.client.set_options(options).unwrap();
     assert_eq!(report(&device), waiting);
+    // Anybody can deliver what was recorded, and hides nothing with it.
+    device.command_at(NOW, &set("a", "1")).unwrap_err();
+    assert!(report(&device).command_waits);
     let mut device = device.restart();
     assert_eq!(report(&device), before);
     device.command_at(NOW + 1, &set("a", "2")).unwrap();

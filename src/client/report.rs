@@ -84,7 +84,10 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     /// Remembers for the next report why an authentic command was not applied.
     #[inline(never)]
     pub(super) fn note_refusal(&mut self, sent: Timestamp, error: &OpenError) {
-        self.state.order.waits = !error.is_final();
+        // What was taken before, or is older than that, can be delivered by anybody, and says nothing of one that waits.
+        if !matches!(error, OpenError::Refused(Refusal::Repeated | Refusal::Superseded { .. })) {
+            self.state.order.waits = !error.is_final();
+        }
         let Some(why) = why_refused(error) else {
             return;
         };

@@ -15,7 +15,7 @@ pub(crate) struct CommandOrder<C> {
     /// Why the newest command that was refused was, and its time: beside each other they would take twice the room.
     why_refused: Option<WhyRefused>,
     refused_at: Timestamp,
-    /// Whether the command that was opened last could not be stored and is to be tried again. Not stored.
+    /// Whether there is a command that could not be stored and is to be tried again. Not stored.
     pub(crate) waits: bool,
 }
 

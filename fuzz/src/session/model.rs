@@ -342,7 +342,9 @@ impl Model {
             OpenError::Store(_) => 7,
             _ => 0,
         };
-        self.command_waits = why == 7;
+        if !matches!(error, OpenError::Refused(Refusal::Repeated | Refusal::Superseded { .. })) {
+            self.command_waits = why == 7;
+        }
         // A time that is none counts as that of the newest accepted command, which is before all others that may be refused.
         let rank = |sent: u64| if sent < 1 << 33 { Some(sent) } else { self.newest };
         let is_newest = match self.refused {

@@ -64,7 +64,10 @@ impl Model {
             OpenError::Store(_) => 7,
             _ => 0,
         };
-        self.command_waits = *error == OpenError::Store(STORE_FAILS);
+        // What was carried out before, and what is older, is no news of one that waits.
+        if !matches!(error, OpenError::Refused(Refusal::Repeated | Refusal::Superseded { .. })) {
+            self.command_waits = *error == OpenError::Store(STORE_FAILS);
+        }
         // A time that is none counts as that of the newest accepted command.
         let newest = self.state.newest.as_ref().map_or(-1, |(newest, _)| i128::from(*newest));
         let rank = |sent: u64| if sent < 1 << 33 { i128::from(sent) } else { newest };
