@@ -17,7 +17,10 @@ use crate::{
     reference::{self, Parts, Receiver},
     world::{self, TestClock, TestStore},
 };
-use e4::{AppliedCommand, Client, ClientBuilder, GrowableKeyRing, KeyRing, MaxAge, Mode, OpenError, Refusal, Repeated};
+use e4::{
+    AppliedCommand, Client, ClientBuilder, GrowableKeyRing, KeyRing, MaxAge, Mode, OpenError, Refusal, Repeated,
+    controller::Lane,
+};
 use model::{Capacity, Model, SmallKeyRing};
 use std::collections::BTreeSet;
 
@@ -44,6 +47,8 @@ struct Session<R: KeyRing> {
     clock: TestClock,
     store: TestStore,
     model: Model,
+    /// The key server's order of commands.
+    lane: Lane,
     /// The model as it was saved last.
     saved: (Option<Vec<u8>>, Model),
     /// The second up to which the application refuses messages.
@@ -72,6 +77,7 @@ impl<R: KeyRing> Session<R> {
             saved: (store.saved(), model.clone()),
             store,
             model,
+            lane: Lane::new(),
             floor: None,
             told: false,
             sealed: Vec::new(),

@@ -3,7 +3,7 @@
 use crate::cast::{
     C2_SECRETS, KEYS, PEERS, SEEDS, SUBTREES, TOPICS, bad_c2_publics, bad_publics, delivery_topics, filters, places,
 };
-use e4::{MaxAge, Options, Repeated};
+use e4::{MaxAge, Options, Repeated, controller::Lane};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 /// Numbers are those of the cast.
@@ -18,6 +18,10 @@ pub(crate) enum Action {
     Commands {
         count: usize,
         sent: When,
+    },
+    /// So many different commands that belong together, by the key server's lane.
+    ByLane {
+        count: usize,
     },
     Message {
         topic: usize,
@@ -195,6 +199,7 @@ fn actions(in_public_key_mode: bool) -> impl Strategy<Value = Action> {
         28 => (bodies(in_public_key_mode), command_times(), command_keys())
             .prop_map(|(body, sent, under)| Action::Command { body, sent, under }),
         1 => (1..20_usize, command_times()).prop_map(|(count, sent)| Action::Commands { count, sent }),
+        3 => (1..=usize::from(Lane::PER_SECOND)).prop_map(|count| Action::ByLane { count }),
         28 => (topics(), 0..4_usize, message_times(), topic_keys(), signers(), damages()).prop_map(
             |(topic, payload, sent, key, signer, damage)| Action::Message { topic, payload, sent, key, signer, damage }
         ),

@@ -10,7 +10,7 @@ use crate::{
 use e4::{
     C2PublicKey, Client, ClientBuilder, ClientId, ClientKey, Clock, ClockReading, Identity, KeyRing, MaxAge, Mode,
     OpenError, Opened, Options, SigningKey, Snapshot, Store, StoreError, Timestamp, Topic, TopicFilter, TopicHash,
-    TopicKey, VerifyingKey,
+    TopicKey, VerifyingKey, controller::Lane,
 };
 use proptest::{prop_assert, prop_assert_eq, test_runner::TestCaseError};
 use std::{cell::Cell, cell::RefCell, collections::BTreeMap, rc::Rc};
@@ -119,6 +119,7 @@ pub(crate) struct World<R: KeyRing> {
     model: Model,
     clock: TestClock,
     store: TestStore,
+    lane: Lane,
     /// What was last found in the store, with what the model has there.
     looked_at: Option<(Vec<u8>, State)>,
     /// Everything that was ever delivered or sealed, with its topic.
@@ -134,7 +135,7 @@ impl<R: KeyRing> World<R> {
         store.0.borrow_mut().works = true;
         let client = builder.first_start().create_with(store.clone(), clock.clone()).unwrap();
         let model = Model::new(state, room);
-        Self { client: Some(client), model, clock, store, looked_at: None, history: Vec::new() }
+        Self { client: Some(client), model, clock, store, lane: Lane::new(), looked_at: None, history: Vec::new() }
     }
 
     pub(crate) fn play(&mut self, step: &Step) -> Checked {
@@ -160,6 +161,7 @@ impl<R: KeyRing> World<R> {
                     self.deliver(control_topic(&cast::CLIENT), wire, step.open_by)?;
                 }
             }
+            Action::ByLane { count } => self.by_lane(*count, step)?,
             Action::Message { topic, payload: n, sent, key, signer, damage } => {
                 let topic = &topics[*topic];
                 let key = self.topic_key(topic, *key);
@@ -217,6 +219,24 @@ impl<R: KeyRing> World<R> {
     }
 
     /// Delivers something to the client and to the model.
+    /// Commands with a second of their own in a lane that is told what the client reports: all come in order.
+    fn by_lane(&mut self, count: usize, step: &Step) -> Checked {
+        let newest = self.model.state.newest.as_ref().map_or(0, |(newest, _)| *newest);
+        self.lane.observe(Timestamp::from_unix(newest));
+        let now = Timestamp::from_unix(self.model.now(self.clock.read()).unwrap_or(cast::START));
+        // None, for instance, if it would run too far ahead.
+        let Ok(sent) = self.lane.reserve_alone(count, now) else {
+            return Ok(());
+        };
+        for n in 0..count {
+            let removal = [vec![0], vec![n as u8; 16]].concat();
+            let wire = seal(&self.model.command_key(), sent.as_unix(), &removal);
+            self.deliver(control_topic(&cast::CLIENT), wire, step.open_by)?;
+            prop_assert!(!step.store_works || self.client().newest_command() == Some(sent), "a lane keeps the order");
+        }
+        Ok(())
+    }
+
     fn deliver(&mut self, topic: String, wire: Vec<u8>, open_by: OpenBy) -> Checked {
         let expected = self.model.open(&topic, &wire, self.moment());
         let (opened, buffer) = open(self.client_mut(), &topic, &wire, open_by);
