@@ -5,7 +5,7 @@ mod kit;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use e4::{ClientKey, Command, MemoryStore, Mode, RootKey, Subtree, Timestamp, Topic, TopicKey, controller::Recipient};
-use kit::{BenchClock, NOW, TOPIC, client, id, topic, topics};
+use kit::{BenchClock, NOW, TOPIC, client, id, key, topic, topics};
 use std::hint::black_box;
 
 /// With the in-memory store, so that what is measured is the opening, checking and encoding.
@@ -26,8 +26,7 @@ fn commands(c: &mut Criterion) {
             let next = || {
                 sent += 1;
                 clock.tick();
-                let key = TopicKey::from_bytes(&core::array::from_fn(|n| sent.to_le_bytes()[n % 8] | 1)).unwrap();
-                let command = Command::set_topic_key(&topic(), key);
+                let command = Command::set_topic_key(&topic(), key(sent));
                 recipient.seal_dated(&command, Timestamp::from_unix(sent)).unwrap()
             };
             b.iter_batched(

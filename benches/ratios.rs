@@ -7,7 +7,7 @@
 mod kit;
 
 use e4::{
-    ClientKey, Command, Mode, OpenError, Refusal, SIGNED_OVERHEAD, SYMMETRIC_OVERHEAD, Timestamp, Topic, TopicKey,
+    ClientKey, Command, Mode, OpenError, Refusal, SIGNED_OVERHEAD, SYMMETRIC_OVERHEAD, Timestamp, Topic,
     controller::Recipient,
 };
 use ed25519_dalek::Signer;
@@ -208,18 +208,17 @@ fn forged(rounds: usize) {
 /// What keeping the digest adds to applying a command: the old key goes out of it and the new one in, which are two hashes.
 /// Against the same command without these, in a client that holds so many topics and keeps its state in memory.
 fn digest(held: usize, rounds: usize) {
-    let (topics, topic) = (topics(held), topic());
+    let (others, topic) = (topics(held - 1), topic());
     let recipient = Recipient::symmetric(kit::id(), &ClientKey::from_bytes(&[2; 32]).unwrap());
     let control = Topic::new(recipient.control_topic().as_str()).unwrap().into_owned();
-    let key = |n: usize| TopicKey::from_bytes(&core::array::from_fn(|at| n.to_le_bytes()[at % 8] | 1)).unwrap();
-    let commands: Vec<_> = (0..rounds * BATCH)
+    let commands: Vec<_> = (0..(rounds * BATCH) as u64)
         .map(|n| {
-            let sent = Timestamp::from_unix(kit::NOW + n as u64);
-            recipient.seal_dated(&Command::set_topic_key(&topic, key(n)), sent).unwrap()
+            let command = Command::set_topic_key(&topic, kit::key(n));
+            recipient.seal_dated(&command, Timestamp::from_unix(kit::NOW + n)).unwrap()
         })
         .collect();
-    let mut client = client(Mode::Symmetric, &topics, BenchClock::new());
-    let keys = [key(0), key(1)];
+    let mut client = client(Mode::Symmetric, &others, BenchClock::new());
+    let keys = [kit::key(0), kit::key(1)];
     let (kept, applied) = compare(
         rounds,
         |_| {
