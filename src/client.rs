@@ -43,7 +43,8 @@ type AnyClock = alloc::boxed::Box<dyn Clock + Send + Sync>;
 /// Sealing takes `&self` and opening `&mut self`. To share a client between threads, put it into a
 /// [`RwLock`](https://doc.rust-lang.org/std/sync/struct.RwLock.html): many can seal at once.
 ///
-/// Of everything that a client is given, it checks all before it changes anything: an error means that nothing changed.
+/// Of everything that a client is given, it checks all before it changes anything: an error means that nothing changed but what
+/// it [reports](Self::report) as refused.
 pub struct Client<
     #[cfg(feature = "alloc")] R: KeyRing = GrowableKeyRing,
     #[cfg(feature = "alloc")] S: Store = AnyStore,
@@ -125,10 +126,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     /// The public key of the key server; `None` in symmetric mode.
     #[must_use]
     pub fn c2_key(&self) -> Option<&C2PublicKey> {
-        match self.state.identity.keys() {
-            IdentityKeys::PublicKey { c2, .. } => Some(c2),
-            IdentityKeys::Symmetric(_) => None,
-        }
+        self.state.identity.keys().c2_key()
     }
 
     /// The topics and subtrees that the client has a key for, with what it has there besides the current key. The time at

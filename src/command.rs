@@ -46,7 +46,7 @@ pub(crate) const MAX_LEN: usize = 65;
 /// A command of the key server to one client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Forget the key of a topic, and its previous key. A client that holds the key of a subtree around the topic seals and
+    /// Forget the key of a topic, and its previous or next one. A client that holds the key of a subtree around the topic seals and
     /// opens under that one from then on, for all who have it.
     RemoveTopic(TopicHash),
     /// Forget the keys of all topics.

@@ -1,5 +1,5 @@
 //! The key server's end: seals commands for clients, keeps their order, and understands what clients report (protocol page,
-//! sections 4 and 7).
+//! sections 4, 6, 7 and 11).
 //!
 //! It is what a key server, a script or a test is made of, and stores and sends nothing itself. Of each client a key server
 //! keeps the key that its commands come under ([`Recipient`]), the times of its commands ([`Lane`]), the place of its reports

@@ -52,8 +52,9 @@ impl StateDigest {
     pub fn of<'a>(entries: impl IntoIterator<Item = StateEntry<'a>>) -> Self {
         let mut digest = Self::default();
         for entry in entries {
-            digest.toggle(entry);
+            digest.toggle_leaving_traces(entry);
         }
+        zeroize_stack::<STACK>();
         digest
     }
 

@@ -85,7 +85,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     ///
     /// # Errors
     ///
-    /// [`OpenError`]; nothing has changed.
+    /// [`OpenError`]; nothing has changed but what is [reported](Self::report) as refused.
     #[cfg(feature = "alloc")]
     pub fn open(&mut self, topic: impl AsTopic, message: &[u8]) -> Result<Opened<Vec<u8>>, OpenError> {
         let topic = topic.as_topic()?;
@@ -103,7 +103,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     ///
     /// # Errors
     ///
-    /// [`OpenError`]; nothing has changed, and no plaintext is in `out`.
+    /// As [`open`](Self::open) has them, and no plaintext is in `out`.
     pub fn open_into<'o>(
         &mut self,
         topic: impl AsTopic,
@@ -127,7 +127,7 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
     ///
     /// # Errors
     ///
-    /// [`OpenError`]; nothing has changed, and the message holds no plaintext: its ciphertext, or zeros in its place.
+    /// As [`open_into`](Self::open_into) has them, and the message holds no plaintext: its ciphertext, or zeros in its place.
     pub fn open_in_place<'m>(
         &mut self,
         topic: impl AsTopic,

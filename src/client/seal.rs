@@ -3,7 +3,7 @@ use crate::{
     key_ring::{KeyCache, KeyRing, Table},
     keys::TopicKey,
     message::{self, TooShort},
-    names::{NameError, REPORT_SUFFIX, TopicHash},
+    names::{ControlTopic, NameError, REPORT_SUFFIX, TopicHash},
     state::IdentityKeys,
     store::Store,
     time::Clock,
@@ -76,8 +76,8 @@ impl<R: KeyRing, S: Store, C: Clock> Client<R, S, C> {
         if topic.hash() == self.state.identity.control() {
             return Err(SealError::ControlTopic);
         }
-        // Looked at closely only where it ends as report topics do.
-        let before = topic.as_str().strip_suffix(REPORT_SUFFIX);
+        // Hashed only where it is as long as report topics are and ends as they do.
+        let before = topic.as_str().strip_suffix(REPORT_SUFFIX).filter(|before| before.len() == ControlTopic::LEN);
         if before.is_some_and(|before| TopicHash::of(before) == *self.state.identity.control()) {
             return Err(SealError::ReportTopic);
         }

@@ -16,7 +16,7 @@ const COMMANDS_PER_SECOND: usize = 16;
 
 /// A key ring of fixed capacity that needs no allocator, for microcontrollers.
 ///
-/// `TOPICS` topics and subtrees with their previous keys (96 bytes each), `PEERS` public keys of peers (0 for a
+/// `TOPICS` topics and subtrees with a second key each (96 bytes), `PEERS` public keys of peers (0 for a
 /// symmetric client), and a memory of `OPENED` messages against replay (32 bytes each): at least as many as arrive in
 /// one second, better as many as arrive in the eleven minutes during which a message can be opened. When it is full, its
 /// oldest second is forgotten, and refused from then on on all topics.

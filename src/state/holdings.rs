@@ -1,21 +1,12 @@
 //! What a state holds, as a digest (protocol page, section 11).
 
-use super::{Effect, IdentityKeys, State};
+use super::{Effect, State};
 use crate::{
     digest::{StateDigest, StateEntry},
     key_ring::{KeptDigest, KeyRing, Table, TopicEntry},
-    keys::{C2PublicKey, TopicKey},
+    keys::TopicKey,
     names::TopicHash,
 };
-
-impl IdentityKeys {
-    fn c2_key(&self) -> Option<&C2PublicKey> {
-        match self {
-            Self::Symmetric(_) => None,
-            Self::PublicKey { c2, .. } => Some(c2),
-        }
-    }
-}
 
 impl<R: KeyRing> State<R> {
     /// The digest of all that is held.

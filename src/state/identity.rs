@@ -121,6 +121,14 @@ impl IdentityKeys {
         Ok(Self::PublicKey { signing, c2, control })
     }
 
+    /// The key server's public key.
+    pub(crate) fn c2_key(&self) -> Option<&C2PublicKey> {
+        match self {
+            Self::Symmetric(_) => None,
+            Self::PublicKey { c2, .. } => Some(c2),
+        }
+    }
+
     /// Whether a topic key is one of these, public ones included. Whoever is a member of the topic would know how commands
     /// are sealed or what the client signs with, or whoever knows a public key would be a member of the topic.
     pub(super) fn include(&self, key: &TopicKey) -> bool {
