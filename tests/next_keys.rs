@@ -370,7 +370,7 @@ fn a_small_memory_that_ran_over_while_the_time_was_ahead_opens_nothing_twice() {
 fn f4_a_time_that_is_told_backwards_does_not_prolong_the_life_of_a_previous_key() {
     let mut device = without_a_clock();
     device.command_at(NOW, &set("new")).unwrap();
-    // In steps: half an hour of uptime, and a quarter of an hour back.
+    // In steps: a quarter of an hour of uptime, and 100 s back.
     let (mut passed, mut told, mut sent) = (0, NOW, NOW);
     while passed <= 3600 {
         assert_eq!(role(&mut device, "old", passed), Some(KeyRole::Previous), "{passed}");
