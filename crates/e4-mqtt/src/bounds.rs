@@ -14,6 +14,7 @@
 //! | a packet that is sent | [`Builder::max_packet`](crate::Builder::max_packet), or less if the broker says so | [`PublishError::TooLarge`](crate::PublishError::TooLarge) |
 //! | a packet that arrives | [`Builder::max_packet`](crate::Builder::max_packet) in MQTT 5 | the connection ends ([`Cause::Unreadable`](crate::Cause::Unreadable)) |
 //! | reports to the key server | one at a time, after refusals alone one in [`REFUSALS_EVERY`] | the next one says it |
+//! | connections in a row that end over a report | [`MAX_ENDED_ON_REPORT`] | there are no more reports ([`Event::ReportRefused`](crate::Event::ReportRefused)) |
 
 use std::time::Duration;
 

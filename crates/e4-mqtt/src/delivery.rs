@@ -368,7 +368,7 @@ impl Deliveries {
         let (requests, broker, undelivered) =
             (self.requests.clone(), self.broker.clone(), Arc::clone(&self.undelivered));
         let shared = Arc::clone(&self.shared);
-        let first = publish(&requests, &broker, &outgoing);
+        let first = publish(&requests, *broker.borrow(), &outgoing);
         self.under_way.push(Box::pin(async move {
             let mut taken = first;
             let mut lost = shared.lost.subscribe();
@@ -383,7 +383,7 @@ impl Deliveries {
                     }
                 };
                 match answer {
-                    Err(NotTaken::SessionLost) => taken = publish(&requests, &broker, &outgoing),
+                    Err(NotTaken::SessionLost) => taken = publish(&requests, *broker.borrow(), &outgoing),
                     Err(NotTaken::Closed) => break Err(BrokerError::Closed),
                     Err(NotTaken::Refused(reason)) => break Err(BrokerError::Refused(reason)),
                     Ok(delivered) => break Ok(delivered),
@@ -447,8 +447,7 @@ async fn known(mut broker: watch::Receiver<Option<BrokerLimits>>) {
 }
 
 /// Publishes what the broker takes: what it does not take would end this connection, and each one after it.
-fn publish(requests: &Requests, broker: &watch::Receiver<Option<BrokerLimits>>, outgoing: &Outgoing) -> Answer<Taken> {
-    let limits = *broker.borrow();
+pub(crate) fn publish(requests: &Requests, limits: Option<BrokerLimits>, outgoing: &Outgoing) -> Answer<Taken> {
     match limits.map_or(Ok(()), |limits| limits.fit(outgoing)) {
         Ok(()) => requests.publish(outgoing),
         Err(reason) => Box::pin(ready(Err(NotTaken::Refused(reason)))),

@@ -196,7 +196,7 @@ impl Shared {
             *self.following() = None;
         }
         if let Some(control_topic) = *self.following() {
-            self.hears_commands(granted(control_topic));
+            self.hears_commands(granted(control_topic), connection);
             return;
         }
         // Asked for here and not in the task, so that it goes out before anything else.
@@ -207,7 +207,7 @@ impl Shared {
                 // Else a later connection says so for itself.
                 Ok(control_topic) if this.connections.load(Ordering::Acquire) == connection => {
                     *this.following() = Some(control_topic);
-                    this.hears_commands(Granted { control_topic, ..granted });
+                    this.hears_commands(Granted { control_topic, ..granted }, connection);
                 }
                 Ok(_) => (),
                 Err(error) => this.subscription_failed(this.control_topic.as_str(), error),
@@ -233,11 +233,12 @@ impl Shared {
     }
 
     /// Commands arrive on the connection that there is.
-    fn hears_commands(&self, granted: Granted) {
+    fn hears_commands(&self, granted: Granted, connection: u64) {
         if let Some(within) = self.report_within {
             // As one report is as good as another, QoS 0 will do where there is nothing better.
             let qos = if granted.max_qos == QoS::AtMostOnce { QoS::AtMostOnce } else { QoS::AtLeastOnce };
-            self.due.connected(Terms { qos, retain: granted.retains }, within.mul_f64(fastrand::f64()));
+            let terms = Terms { qos, retain: granted.retains, connection };
+            self.due.connected(terms, within.mul_f64(fastrand::f64()));
         }
         self.queue.push(Event::Connected(granted));
     }
@@ -248,7 +249,7 @@ impl Shared {
         if life != Life::NotMade {
             self.lost.send_modify(|lost| {
                 lost.connections += 1;
-                lost.last = Some(Instant::now());
+                lost.last = Some((Instant::now(), loss.cause));
                 lost.fruitless = if life == Life::ClosedSoon { lost.fruitless.saturating_add(1) } else { 0 };
             });
         }

@@ -21,6 +21,8 @@ use tokio::{
 pub(crate) struct Terms {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
+    /// Which connection it is, from 1.
+    pub(crate) connection: u64,
 }
 
 pub(crate) struct Due {
@@ -112,10 +114,13 @@ impl Due {
         self.change(|inner| (inner.terms, inner.other) = (None, None));
     }
 
-    /// The broker does not take reports on this connection.
-    pub(crate) fn is_refused(&self) {
-        self.unreported.send_replace(false);
-        self.change(|inner| inner.terms = None);
+    /// The broker does not take reports on this connection. There may be another one by now.
+    pub(crate) fn is_refused(&self, connection: u64) {
+        let is_this = |terms: Terms| terms.connection <= connection;
+        if self.lock().terms.is_none_or(is_this) {
+            self.unreported.send_replace(false);
+        }
+        self.change(|inner| inner.terms = inner.terms.filter(|terms| !is_this(*terms)));
     }
 
     /// The broker ends the connection for reports.
@@ -192,5 +197,31 @@ impl Inner {
         }
         (self.series, self.other, self.last) = (None, None, Some(now));
         self.terms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::timeout;
+
+    fn on(connection: u64) -> Terms {
+        Terms { qos: QoS::AtLeastOnce, retain: true, connection }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_on_one_connection_keeps_no_report_from_the_next() {
+        let due = Due::new();
+        let next = || async { timeout(REFUSALS_EVERY * 2, due.next()).await.ok() };
+        due.connected(on(1), Duration::ZERO);
+        assert_eq!(next().await, Some(on(1)));
+        due.disconnected();
+        due.connected(on(2), Duration::ZERO);
+        // It was on its way to the task that reports.
+        due.is_refused(1);
+        assert_eq!(next().await, Some(on(2)));
+        due.is_refused(2);
+        due.refused();
+        assert_eq!(next().await, None, "the broker takes none on this connection");
     }
 }

@@ -63,17 +63,25 @@ impl Cause {
     }
 }
 
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)?;
-        if self.in_a_row <= 2 {
-            return Ok(());
-        }
+impl Loss {
+    /// How often in a row, and what that means, from the third time on.
+    #[must_use]
+    pub fn repetition(&self) -> Option<String> {
         let guess = match self.cause {
             // The reason is known.
             Cause::UnknownAnswer(_) | Cause::OverBounds | Cause::Unreadable | Cause::OutOfTurn => "",
             _ => ": the broker does not allow what this client does, or another client uses its MQTT client id",
         };
-        write!(f, " ({} times in a row{guess})", self.in_a_row)
+        (self.in_a_row > 2).then(|| format!("{} times in a row{guess}", self.in_a_row))
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)?;
+        match self.repetition() {
+            Some(repetition) => write!(f, " ({repetition})"),
+            None => Ok(()),
+        }
     }
 }

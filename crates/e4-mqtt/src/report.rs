@@ -2,15 +2,14 @@
 
 use crate::{
     bounds::MAX_ENDED_ON_REPORT,
+    delivery::publish,
     due::Terms,
     event::Event,
-    loss::Cause,
     protocol::{NotTaken, Outgoing},
     shared::Shared,
 };
 use bytes::Bytes;
 use std::{
-    future::ready,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -42,14 +41,16 @@ pub(crate) async fn report(shared: Arc<Shared>) {
             }
             Sent::Refused(when, reason) => {
                 tracing::warn!(reason, "the broker refused a report");
+                shared.due.is_refused(when.connections + 1);
                 answered = Some(when);
-                shared.due.is_refused();
                 shared.queue.push(Event::ReportRefused { reason, for_good: false });
             }
             // The next connection reports anyway.
             Sent::Lost => (),
             Sent::EndedOn => {
-                let reason = format!("it ended the connection {MAX_ENDED_ON_REPORT} times in a row over a report");
+                let reason = format!(
+                    "{MAX_ENDED_ON_REPORT} connections in a row ended while a report was under way or right after it"
+                );
                 tracing::warn!(reason, "no more reports");
                 shared.due.give_up();
                 shared.queue.push(Event::ReportRefused { reason, for_good: true });
@@ -81,13 +82,13 @@ impl Answered {
         const RIGHT_AFTER: Duration = Duration::from_secs(1);
         let lost = *shared.lost.borrow();
         let is_next = lost.connections == self.connections + 1;
-        let is_soon = lost.last.is_some_and(|last| last.saturating_duration_since(self.at) < RIGHT_AFTER);
-        is_next && is_soon && shared.was_ended_by_broker()
+        let is_soon = lost.last.is_some_and(|(last, _)| last.saturating_duration_since(self.at) < RIGHT_AFTER);
+        is_next && is_soon && lost.is_by_broker()
     }
 }
 
 /// None when there is no device any more.
-async fn make(shared: &Shared, Terms { qos, retain }: Terms) -> Option<Outgoing> {
+async fn make(shared: &Shared, Terms { qos, retain, .. }: Terms) -> Option<Outgoing> {
     let device = shared.device.read().await;
     let device = device.as_ref()?;
     let payload = Bytes::from(device.report());
@@ -99,11 +100,7 @@ async fn make(shared: &Shared, Terms { qos, retain }: Terms) -> Option<Outgoing>
 async fn send(shared: &Shared, report: &Outgoing, ended: &mut u32) -> Sent {
     let mut lost = shared.lost.subscribe();
     let mut before = lost.borrow().connections;
-    let limits = *shared.broker.borrow();
-    let mut answer = match limits.map_or(Ok(()), |limits| limits.fit(report)) {
-        Ok(()) => shared.requests.publish(report),
-        Err(reason) => Box::pin(ready(Err(NotTaken::Refused(reason)))),
-    };
+    let mut answer = publish(&shared.requests, *shared.broker.borrow(), report);
     loop {
         let answer = tokio::select! {
             biased;
@@ -116,10 +113,10 @@ async fn send(shared: &Shared, report: &Outgoing, ended: &mut u32) -> Sent {
             Some(Err(NotTaken::Refused(reason))) => return Sent::Refused(when, reason),
             Some(Err(NotTaken::SessionLost | NotTaken::Closed)) | None => (),
         }
-        let connections = lost.borrow().connections;
-        if connections > before {
-            before = connections;
-            *ended = if shared.was_ended_by_broker() { *ended + 1 } else { 0 };
+        let now = *lost.borrow();
+        if now.connections > before {
+            before = now.connections;
+            *ended = if now.is_by_broker() { *ended + 1 } else { 0 };
         }
         if *ended >= MAX_ENDED_ON_REPORT {
             // Else the library would send it again on each connection.
@@ -129,14 +126,5 @@ async fn send(shared: &Shared, report: &Outgoing, ended: &mut u32) -> Sent {
         if answer.is_some() {
             return Sent::Lost;
         }
-    }
-}
-
-impl Shared {
-    /// Whether the last connection may have ended for what the broker was sent.
-    fn was_ended_by_broker(&self) -> bool {
-        let loss = self.last_loss();
-        loss.as_ref()
-            .is_some_and(|loss| matches!(loss.cause, Cause::Closed | Cause::Ended(_) | Cause::UnknownAnswer(_)))
     }
 }

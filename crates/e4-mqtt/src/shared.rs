@@ -5,7 +5,7 @@ use crate::{
     due::Due,
     error::BrokerError,
     limits::BrokerLimits,
-    loss::Loss,
+    loss::{Cause, Loss},
     pacing::{Pacing, Waiting},
     protocol::{Outgoing, Requests},
     queue::Queue,
@@ -77,8 +77,15 @@ pub(crate) struct Lost {
     pub(crate) connections: u64,
     /// How many in a row it closed soon, with nothing done.
     pub(crate) fruitless: u32,
-    /// When the last one was lost.
-    pub(crate) last: Option<Instant>,
+    /// When the last one was lost, and by what. An attempt that failed is none.
+    pub(crate) last: Option<(Instant, Cause)>,
+}
+
+impl Lost {
+    /// Whether the last connection may have ended for what the broker was sent.
+    pub(crate) fn is_by_broker(&self) -> bool {
+        self.last.is_some_and(|(_, cause)| matches!(cause, Cause::Closed | Cause::Ended(_) | Cause::UnknownAnswer(_)))
+    }
 }
 
 impl Shared {

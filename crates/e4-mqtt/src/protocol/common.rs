@@ -184,6 +184,8 @@ macro_rules! common {
                             (Cause::UnknownAnswer(code), _) => unknown_answer(code),
                             // Its own text shows the whole packet.
                             (_, ConnectionError::NotConnAck(_)) => "the broker's first answer is not a CONNACK".to_owned(),
+                            (Cause::Unreadable, _) => "what the broker sent cannot be read".to_owned(),
+                            (Cause::OutOfTurn, _) => "the broker sent what it may not send at that point".to_owned(),
                             (_, error) => error.to_string(),
                         };
                         Err(Broken::Lost(Loss { cause, reason, in_a_row: 0 }))

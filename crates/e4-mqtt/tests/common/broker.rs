@@ -250,11 +250,12 @@ impl Mosquitto {
 
     /// Asks it to end, so that it saves what it has.
     async fn stop(mut self) {
-        let asked = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.process.id())).status().unwrap();
-        assert!(asked.success());
         let ended = async {
             while self.process.try_wait().unwrap().is_none() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                // It forgets what comes after it says that it runs and before it does.
+                let ask = format!("kill -TERM {}", self.process.id());
+                assert!(Command::new("sh").arg("-c").arg(ask).status().unwrap().success());
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         within(PATIENCE, "mosquitto to end", ended).await;

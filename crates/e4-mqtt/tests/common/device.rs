@@ -308,3 +308,11 @@ impl Drop for Process {
         }
     }
 }
+
+/// Why the broker did not take a report, and whether there are no more.
+pub(crate) fn report_refused(event: &Event) -> Option<(String, bool)> {
+    match event {
+        Event::ReportRefused { reason, for_good } => Some((reason.clone(), *for_good)),
+        _ => None,
+    }
+}

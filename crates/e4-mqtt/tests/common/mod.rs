@@ -25,7 +25,7 @@ use e4_mqtt::MqttOptions;
 use std::{future::Future, time::Duration};
 
 /// How long anything may take before the test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Waits, but not for ever.
 pub(crate) async fn within<T>(patience: Duration, what: &str, future: impl Future<Output = T>) -> T {

@@ -4,7 +4,7 @@
 use crate::common::{
     Setup, Version,
     broker::Settings,
-    device::{Controller, Device, Party},
+    device::{Controller, Device, Party, report_refused},
     scenario,
 };
 use e4::{
@@ -145,13 +145,6 @@ async fn forbidden(setup: &mut Setup, max_queued: u32) -> Device {
     controller.send(&party, &Command::set_topic_key(&topic(), TopicKey::generate().unwrap())).await;
     device.events.keys_changed().await;
     device
-}
-
-fn report_refused(event: &Event) -> Option<(String, bool)> {
-    match event {
-        Event::ReportRefused { reason, for_good } => Some((reason.clone(), *for_good)),
-        _ => None,
-    }
 }
 
 async fn goes_on(mut device: Device, losses: usize) {

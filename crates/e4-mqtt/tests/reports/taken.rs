@@ -4,7 +4,7 @@ use crate::{
     BOTH, LONG, Seen,
     common::{
         Version,
-        device::Party,
+        device::{Party, report_refused},
         scripted::{CONNECT, Packet, Say, UNSUBSCRIBE, packet, publish, usual},
     },
     end_connection, is_the_end, on, set_key,
@@ -16,13 +16,6 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 use tokio::time::{Instant, sleep};
-
-fn report_refused(event: &Event) -> Option<(String, bool)> {
-    match event {
-        Event::ReportRefused { reason, for_good } => Some((reason.clone(), *for_good)),
-        _ => None,
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_report_that_the_broker_refuses_is_an_event_and_is_tried_again_on_the_next_connection() {
@@ -81,7 +74,7 @@ async fn a_broker_that_closes_on_reports_gets_no_more_of_them_and_nothing_else_i
         let (_broker, mut device, seen) = on(version, &party, |builder| builder.clear(&clear), close);
         let delivery = device.connection.publish("clear", b"meanwhile", QoS::AtLeastOnce).await.unwrap();
         let (reason, for_good) = device.events.find("that reports are not wanted", report_refused).await;
-        assert!(reason.contains("ended the connection") && for_good, "{reason}");
+        assert!(reason.contains("in a row ended") && for_good, "{reason}");
         delivery.await.unwrap();
         device.round_trip().await;
         sleep(10 * LONG).await;
@@ -117,6 +110,26 @@ async fn a_broker_that_answers_to_a_report_and_closes_gets_no_more_of_them() {
         let losses = device.events.passed().iter().filter(|event| matches!(event, Event::Disconnected(_))).count();
         assert_eq!(losses, MAX_ENDED_ON_REPORT as usize);
         device.round_trip().await;
+    }
+}
+
+/// An attempt that fails in between is no connection that went well.
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_closes_after_reports_and_at_each_second_attempt_gets_no_more_of_them() {
+    for (version, code) in [(Version::V4, &[][..]), (Version::V5, &[0x87])] {
+        let party = Party::symmetric("pump");
+        let of = party.clone();
+        let close = move |asked: &Packet<'_>| {
+            if asked.kind == CONNECT && !asked.connection.is_multiple_of(2) {
+                return Some(vec![Say::Close]);
+            }
+            let id = Seen::is_report(&of, asked).then(|| asked.publish_id())?;
+            Some(vec![packet(0x40, &[&id, code].concat()), Say::Close])
+        };
+        let (_broker, mut device, seen) = on(version, &party, |builder| builder, close);
+        let for_good = |event: &Event| report_refused(event).filter(|(_, for_good)| *for_good);
+        device.events.find("that reports are not wanted", for_good).await;
+        assert_eq!(seen.count(), MAX_ENDED_ON_REPORT as usize);
     }
 }
 
