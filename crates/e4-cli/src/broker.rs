@@ -16,7 +16,7 @@ use crate::{
 use anyhow::{Context, anyhow, ensure};
 use clap::{ArgAction, ValueEnum, builder::Resettable};
 use e4::{Client, Topic, TopicFilter};
-use e4_mqtt::{Builder, Cause, Connection, Event, Loss, MqttOptions, QoS, rumqttc_v4, rumqttc_v5};
+use e4_mqtt::{Builder, Cause, Connection, Event, MqttOptions, QoS, rumqttc_v4, rumqttc_v5};
 use mqtt_advice::TlsSettings;
 use std::{path::PathBuf, sync::OnceLock, time::Duration};
 use zeroize::Zeroizing;
@@ -271,19 +271,6 @@ pub(crate) fn run<T>(task: impl Future<Output = Result<T, Failure>>) -> Result<T
     result
 }
 
-/// What it means that connections ended soon one after the other.
-fn in_a_row(loss: &Loss) -> String {
-    if loss.in_a_row <= 2 {
-        return String::new();
-    }
-    let guess = match loss.cause {
-        // The reason is known.
-        Cause::UnknownAnswer(_) | Cause::OverBounds | Cause::Unreadable | Cause::OutOfTurn => "",
-        _ => ": the broker does not allow what this client does, or another client uses its MQTT client id",
-    };
-    format!("; {} times in a row{guess}", loss.in_a_row)
-}
-
 /// Says what happened on a connection, unless it is a message. Refusals are always told, the rest unless `quiet`.
 pub(crate) fn report(event: &Event, quiet: bool) {
     match event {
@@ -312,7 +299,10 @@ pub(crate) fn report(event: &Event, quiet: bool) {
             note(format!("The broker grants {} only at QoS {}", printable(filter), *granted as u8));
         }
         Event::Disconnected(loss) if loss.cause == Cause::TakenOver => (),
-        Event::Disconnected(loss) => note(format!("Disconnected ({}{}), trying again", why_lost(loss), in_a_row(loss))),
+        Event::Disconnected(loss) => {
+            let repetition = loss.repetition().map(|repetition| format!("; {repetition}")).unwrap_or_default();
+            note(format!("Disconnected ({}{repetition}), trying again", why_lost(loss)));
+        }
         _ => (),
     }
 }

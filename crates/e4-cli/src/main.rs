@@ -44,7 +44,7 @@ Begin with `e4 demo`. Files with keys are given as a path, `-` for standard inpu
 E4_LOG=debug logs what happens.
 
 Exit codes: 0 done; 1 it could not be done; 2 the command line is wrong; 3 a message (open) or a command \
-(pub --only-connect, control --wait) was refused; 27 the time is over (sub -W, control --wait)."
+(pub --only-connect, control --wait) was refused; 27 the time is over (sub -W) or a device has not confirmed (control --wait)."
 )]
 struct Cli {
     /// Print results as JSON, for programs

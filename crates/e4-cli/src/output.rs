@@ -53,7 +53,7 @@ pub(crate) enum Failure {
     Error(anyhow::Error),
     /// Exit code 3: a message or a command was refused; which, and why.
     Refused(String),
-    /// Exit code 27, as `mosquitto_sub`: the time that was given is over before what was waited for came; what that is.
+    /// Exit code 27, as `mosquitto_sub`: what was waited for did not come; what that is.
     TimedOut(String),
 }
 

@@ -7,7 +7,6 @@
     missing_docs,
     reason = "a test fails by panicking"
 )]
-#![allow(dead_code, reason = "not every test uses all of the common part")]
 
 mod common;
 

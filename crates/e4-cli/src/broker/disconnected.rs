@@ -13,10 +13,6 @@ pub(crate) fn why_lost(loss: &Loss) -> String {
             None => format!("the broker ended the connection with reason code {code:#04x}"),
         },
         Cause::TakenOver => "another program connected under the MQTT client id of this one".to_owned(),
-        Cause::Unreadable if is_the_librarys(&loss.reason) => "what the broker sent cannot be read".to_owned(),
-        Cause::OutOfTurn if is_the_librarys(&loss.reason) => {
-            "the broker sent what it may not send at that point".to_owned()
-        }
         Cause::Network => network(&loss.reason),
         _ => printable(&loss.reason),
     }
@@ -24,10 +20,6 @@ pub(crate) fn why_lost(loss: &Loss) -> String {
 
 /// How the MQTT library begins what it hands on from its layers. The sentences of `e4-mqtt` do not.
 const LAYERS: [&str; 2] = ["Mqtt state: ", "I/O: "];
-
-fn is_the_librarys(reason: &str) -> bool {
-    LAYERS.iter().any(|layer| reason.starts_with(layer)) || reason.starts_with("Broker replied")
-}
 
 /// What the network says, without the layers that handed it on.
 fn network(reason: &str) -> String {

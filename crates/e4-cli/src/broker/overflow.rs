@@ -62,7 +62,7 @@ impl Lost {
         let (messages, others) = (std::mem::take(&mut sum.messages), std::mem::take(&mut sum.others));
         sum.is_told = (messages, others) != (0, 0);
         sum.is_told
-            .then(|| format!("Too slow for what arrives: lost {messages} messages of QoS 0 and {others} reports"))
+            .then(|| format!("Too slow for what arrives: lost {messages} messages of QoS 0 and {others} notices"))
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
                 }
             };
             tokio::join!(lost.tell(say), flood);
-            let line = |n: u64| format!("Too slow for what arrives: lost {n} messages of QoS 0 and {} reports", 5 * n);
+            let line = |n: u64| format!("Too slow for what arrives: lost {n} messages of QoS 0 and {} notices", 5 * n);
             let told = told.lock().unwrap();
             assert_eq!(told.iter().map(|(at, _)| *at / 1000).collect::<Vec<_>>(), [0, 1, 2, 3], "{told:?}");
             assert_eq!(told[0], (0, line(1)));

@@ -67,7 +67,8 @@ pub(super) struct Args {
     hard: bool,
     /// Lose no message: first give the devices the new key as one that they open with already, wait until all have reported
     /// that, or the time of --wait is over (10 seconds), and then have them seal under it. To devices that have not reported
-    /// that they know how, it comes with the second step, and what is published until they have it is lost to them
+    /// that they know how, it comes with the second step, and what is published until they have it is lost to them. Who did not
+    /// report in time is told on standard error; the exit code is that of the second step
     #[arg(long, conflicts_with_all = ["hard", "print_hex"])]
     lossless: bool,
     #[command(flatten)]
@@ -146,7 +147,7 @@ fn lossless(
             ));
         }
         let sent = order.send(&mut session, &mut lanes, &mut |_| ()).await?;
-        order.wait_and_tell(sent, seconds, &mut session, &mut lanes, &mut account).await?;
+        order.wait_and_tell(sent, seconds, &mut session, &mut lanes, &mut account).await;
         let all_taken = account.all_taken();
         session.close(all_taken).await
     })?;

@@ -121,7 +121,7 @@ impl<'f> Order<'f> {
                     session.reports.expect_under(recipient.clone());
                 }
                 let sent = self.send(&mut session, &mut lanes, &mut |_| ()).await?;
-                self.wait_and_tell(sent, seconds, &mut session, &mut lanes, &mut account).await?;
+                self.wait_and_tell(sent, seconds, &mut session, &mut lanes, &mut account).await;
             } else {
                 self.send(&mut session, &mut lanes, &mut |sent| account.tell(self.handed(sent))).await?;
             }
@@ -207,9 +207,7 @@ impl<'f> Order<'f> {
         let all_said = |reports: &super::session::Reports| sent.iter().all(|sent| is_said(sent, reports));
         session.listen_until(Duration::from_secs(seconds), all_said).await;
         session.take_in(lanes);
-        if let Err(error) = lanes.save() {
-            note(format!("What the devices reported could not be stored beside the fleet file: {error:#}"));
-        }
+        lanes.save_reports();
         let told = sent.iter().zip(knew).map(|(sent, knew)| {
             let reports = &session.reports;
             sent.may_be_answered().then(|| Told::of(&sent.device.id, &sent.commands, reports, knew, seconds))
@@ -241,7 +239,7 @@ impl<'f> Order<'f> {
         session: &mut Session,
         lanes: &mut Lanes<'_>,
         account: &mut Account<'f>,
-    ) -> Result<(), Failure> {
+    ) {
         let told = self.wait(&sent, seconds, session, lanes).await;
         for (sent, told) in sent.iter().zip(told) {
             let report = self.handed(sent);
@@ -250,7 +248,6 @@ impl<'f> Order<'f> {
                 None => report,
             });
         }
-        Ok(())
     }
 
     fn handed(&self, sent: &Sent<'f>) -> Report<'f> {

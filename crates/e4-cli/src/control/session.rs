@@ -13,11 +13,7 @@ use e4::{
     controller::{LastReport, Recipient, Report, ReportError},
 };
 use e4_mqtt::{BrokerError, Connection, Event, Events, QoS};
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    ops::ControlFlow,
-    time::Duration,
-};
+use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout, timeout_at},
@@ -177,11 +173,8 @@ struct Heard {
 impl Reports {
     /// A device, and the last that was known of it.
     fn expect(&mut self, recipient: Recipient, last: LastReport) {
-        let heard = Heard { keys: vec![recipient.clone()], last, report: None, older: false, bad: None };
-        match self.0.entry(*recipient.id()) {
-            Entry::Vacant(entry) => _ = entry.insert(heard),
-            Entry::Occupied(_) => (),
-        }
+        let id = *recipient.id();
+        self.0.insert(id, Heard { keys: vec![recipient], last, report: None, older: false, bad: None });
     }
 
     /// A device may report under a key that it is given as well.
@@ -202,7 +195,7 @@ impl Reports {
             match recipient.open_report(payload) {
                 Ok(report) => {
                     match heard.last.accept(&report) {
-                        Ok(()) => heard.report = Some(report),
+                        Ok(()) => (heard.report, heard.bad) = (Some(report), None),
                         // Anybody can play one back, again and again.
                         Err(older) if !heard.older => {
                             heard.older = true;

@@ -5,7 +5,7 @@ use crate::{
     broker::{self, BrokerArgs},
     fleet::{Device, Fleet, Lanes, Whom},
     output::{Failure, Output, iso_time},
-    terminal::{note, printable, without_keys},
+    terminal::{printable, without_keys},
 };
 use anyhow::anyhow;
 use e4::{Timestamp, controller};
@@ -90,9 +90,7 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
         session.close(true).await?;
         Ok(all)
     })?;
-    if let Err(error) = lanes.save() {
-        note(format!("What the devices reported could not be stored beside the fleet file: {error:#}"));
-    }
+    lanes.save_reports();
     all.iter().try_for_each(|status| output.print(status, || status.to_text()))?;
     match all.iter().filter(|status| status.lacks_its_key).count() {
         0 => Ok(()),

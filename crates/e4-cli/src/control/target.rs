@@ -20,7 +20,7 @@ pub(super) struct TargetArgs {
     #[arg(long)]
     pub(super) print_hex: bool,
     /// Wait so many seconds, 10 unless given, for what the devices report: whether they have carried it out, or refused it and
-    /// why. Exit code 3 if one has refused it, 27 if one has not confirmed it in time, as devices of older versions never do
+    /// why. Exit code 3 if one has refused it, 27 if one has not confirmed it, as devices of older versions never do
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "10", conflicts_with = "print_hex",
         value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(super) wait: Option<u64>,

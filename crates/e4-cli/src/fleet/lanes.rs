@@ -134,6 +134,13 @@ impl<'a> Lanes<'a> {
         Ok(())
     }
 
+    /// Stores what was taken in, and says so where that cannot be done: nothing else depends on it.
+    pub(crate) fn save_reports(&self) {
+        if let Err(error) = self.save() {
+            note(format!("What the devices reported could not be stored beside the fleet file: {error:#}"));
+        }
+    }
+
     /// The last report of a device, as far as it decides about the next.
     pub(crate) fn last_report(&self, device: &ClientId) -> LastReport {
         let reported = self.lanes.get(device).and_then(|entry| entry.reported.as_ref());

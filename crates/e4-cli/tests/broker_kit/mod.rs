@@ -1,4 +1,5 @@
 //! Brokers to talk to: the embedded one in this process, and mosquitto where it is installed.
+#![allow(dead_code, unused_imports, reason = "not every test uses all of it")]
 
 mod background;
 pub(crate) mod scripted;
@@ -37,7 +38,8 @@ pub(crate) struct Broker {
 }
 
 enum Running {
-    Embedded(#[allow(dead_code, reason = "it runs the broker")] tokio::runtime::Runtime),
+    /// The broker runs in it.
+    Embedded(tokio::runtime::Runtime),
     Mosquitto(Child),
 }
 

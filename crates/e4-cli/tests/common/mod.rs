@@ -1,4 +1,5 @@
 //! The command, run in a folder of its own.
+#![allow(dead_code, reason = "not every test uses all of it")]
 
 use assert_cmd::Command;
 use std::time::Duration;

@@ -8,7 +8,6 @@
     missing_docs,
     reason = "a test fails by panicking"
 )]
-#![allow(dead_code, reason = "not every test uses all of the common part")]
 
 #[path = "../broker_kit/mod.rs"]
 mod broker_kit;
