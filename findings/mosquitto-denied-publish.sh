@@ -6,7 +6,7 @@
 #   says mosquitto.conf(5).
 # Seen: by default the message is answered (in MQTT 5 with reason code 0x87, in 3.1.1 as if it had been taken) and dropped, and
 #   the connection lives. With max_queued_messages 0 it is answered in the same way, and then the connection is closed without a
-#   DISCONNECT; at QoS 0 it is just closed. The broker's log says "Bad socket read/write".
+#   DISCONNECT; at QoS 0 it is just closed.
 # For users of E4: a device that may not write its report topic would lose each connection over its report. `e4-mqtt` gives
 #   reports up after two; better allow them, or use --no-report.
 #
