@@ -1,0 +1,3 @@
+//! The key server of E4.
+
+fn main() {}
