@@ -16,3 +16,4 @@
 //! Time, randomness and the network are arguments, so that a test can own them.
 
 pub mod model;
+pub mod vault;
