@@ -1,6 +1,6 @@
 //! The brokers: one in this process, and mosquitto.
 
-use super::{PATIENCE, certificates::Certificates, within};
+use super::{PATIENCE, certificates::Certificates, until, within};
 use e4_mqtt::rumqttc_v5::TlsConfiguration;
 use mqtt5::broker::{
     BrokerConfig, MqttBroker,
@@ -11,6 +11,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -114,6 +115,16 @@ impl Broker {
         };
     }
 
+    /// Waits until no more than so many clients are connected: the broker has read the last words of those that shut down. Until
+    /// then it gives a new connection what an earlier one has acknowledged.
+    pub(crate) async fn only_serves(&self, clients: usize) {
+        // Mosquitto reads what came before it takes the next connection.
+        if let Running::Embedded(broker) = &self.running {
+            let gone = async || broker.stats.clients_connected.load(Ordering::Relaxed) <= clients;
+            until("the broker to have read the last words", gone).await;
+        }
+    }
+
     pub(crate) fn port(&self) -> u16 {
         match &self.running {
             Running::Embedded(broker) => broker.port,
@@ -136,6 +147,7 @@ impl Broker {
 
 struct Embedded {
     port: u16,
+    stats: Arc<mqtt5::broker::sys_topics::BrokerStats>,
     shutdown: mqtt5::broker::server::BrokerShutdownHandle,
     task: JoinHandle<()>,
 }
@@ -160,11 +172,11 @@ impl Embedded {
         let mut broker = MqttBroker::with_config(config).await.unwrap();
         let address = if tls.is_some() { broker.tls_local_addr() } else { broker.local_addr() };
         let (port, shutdown) = (address.unwrap().port(), broker.shutdown_handle());
-        let mut ready = broker.ready_receiver();
+        let (mut ready, stats) = (broker.ready_receiver(), broker.stats());
         let task = tokio::spawn(async move { broker.run().await.unwrap() });
         // What it is told before it is ready it does not hear.
         within(PATIENCE, "the broker to start", ready.wait_for(|ready| *ready)).await.unwrap();
-        Self { port, shutdown, task }
+        Self { port, stats, shutdown, task }
     }
 
     async fn stop(self) {

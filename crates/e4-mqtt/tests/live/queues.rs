@@ -120,11 +120,13 @@ async fn a_message_is_delivered_again_until_the_application_is_done_with_it(setu
         // A shutdown in good order acknowledges what was taken last.
         device.shutdown().await;
         drop((process, device));
+        setup.broker.only_serves(1).await;
         let (process, mut device) = life().await;
         sender.publish(&topic(), b"the end", QoS::AtLeastOnce).await;
         assert_eq!(device.events.message().await.payload, b"the end");
         device.shutdown().await;
         drop((process, device));
+        setup.broker.only_serves(1).await;
     }
 }
 
