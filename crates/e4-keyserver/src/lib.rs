@@ -16,4 +16,5 @@
 //! Time, randomness and the network are arguments, so that a test can own them.
 
 pub mod model;
+pub mod plan;
 pub mod vault;
