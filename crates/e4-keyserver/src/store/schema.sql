@@ -164,7 +164,8 @@ CREATE TABLE audit (
     detail TEXT NOT NULL,
     mac BYTEA NOT NULL
 );
-CREATE TABLE checkpoints (audit BIGINT PRIMARY KEY, at BIGINT NOT NULL, mac BYTEA NOT NULL, signature BYTEA NOT NULL);
+-- Where the chain of digests stood after an entry, signed: what is exported is verified with the public key alone.
+CREATE TABLE checkpoints (audit BIGINT PRIMARY KEY, at BIGINT NOT NULL, digest BYTEA NOT NULL, signature BYTEA NOT NULL);
 
 -- Who delivers to which devices; `fence` grows with each change of hands.
 CREATE TABLE leases (slice BIGINT PRIMARY KEY, holder TEXT NOT NULL, fence BIGINT NOT NULL, expires BIGINT NOT NULL);
