@@ -8,6 +8,8 @@ mod hierarchy;
 mod place;
 mod seal;
 mod slot;
+#[cfg(test)]
+mod tests;
 
 pub use audit::{CHAIN_BEGINS, Checkpoint, Entry, digest};
 pub use error::VaultError;

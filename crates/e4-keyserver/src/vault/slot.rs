@@ -6,7 +6,7 @@ use super::{
     hierarchy::{Root, Secret, wrapping_key},
 };
 use aes_siv::{KeyInit, siv::Aes256Siv};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::Zeroizing;
@@ -206,9 +206,10 @@ impl Slot {
             .ok_or_else(|| bad("its salt is not 16 bytes"))?;
         let params =
             Params::new(work.memory, work.passes, 1, Some(32)).map_err(|_| bad("its parameters do not fit"))?;
+        let mut memory = Zeroizing::new(vec![Block::default(); params.block_count()]);
         let mut stretched = Zeroizing::new([0; 32]);
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into(passphrase.as_bytes(), &salt, &mut *stretched)
+            .hash_password_into_with_memory(passphrase.as_bytes(), &salt, &mut *stretched, memory.as_mut_slice())
             .map_err(|_| bad("its passphrase could not be worked on: memory may be short"))?;
         Ok(stretched)
     }
