@@ -1,3 +1,18 @@
 //! The key server of E4.
 
-fn main() {}
+#[allow(dead_code, reason = "commands follow that need it")]
+mod program;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match program::Program::parse().run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
