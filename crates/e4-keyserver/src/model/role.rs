@@ -53,4 +53,16 @@ impl Role {
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.word() == word)
     }
+
+    /// Whether somebody of this role may do what another role is for.
+    #[must_use]
+    pub const fn includes(self, other: Self) -> bool {
+        match self {
+            Self::PayloadReader => matches!(other, Self::PayloadReader),
+            Self::Administrator => !matches!(other, Self::PayloadReader),
+            Self::Operator => matches!(other, Self::Operator | Self::Enroller | Self::Viewer),
+            Self::Enroller => matches!(other, Self::Enroller | Self::Viewer),
+            Self::Viewer => matches!(other, Self::Viewer),
+        }
+    }
 }
