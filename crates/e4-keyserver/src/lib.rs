@@ -15,6 +15,7 @@
 //!
 //! Time, randomness and the network are arguments, so that a test can own them.
 
+pub mod deliver;
 pub mod fleet;
 pub mod model;
 pub mod plan;
