@@ -89,6 +89,7 @@ async fn keep_one(broker: &Broker, retry: Duration, outputs: &Outputs) -> Result
                         metrics::counter!("e4_reports_arrived_total").increment(1);
                         // What the broker keeps comes here as well, and only a part of it.
                         let retained = message.retained;
+                        outputs.board.hears();
                         if let Some(heard) = Heard::of(message, retained) {
                             permit.send(heard);
                         }
@@ -128,7 +129,7 @@ async fn keep_one(broker: &Broker, retry: Duration, outputs: &Outputs) -> Result
                     Ok(granted) => Hearing::of_granted(granted),
                     Err(error) => Hearing::refused(&error.to_string()),
                 };
-                if hearing != Hearing::Hears {
+                if hearing != Hearing::Subscribed {
                     asking = ask(&connection, retry);
                 }
                 outputs.board.hearing(hearing);

@@ -33,7 +33,10 @@ pub enum BrokerState {
 pub enum Hearing {
     /// The broker has not answered yet.
     NotYet,
-    /// They do.
+    /// The broker lets this server subscribe, and has brought no report since. Some brokers take a subscription that they do not
+    /// serve, such as mosquitto by its file of access rules.
+    Subscribed,
+    /// They do: one arrived.
     Hears,
     /// They do not, for this reason: nothing is confirmed but by snapshots, if the broker allows those. It is tried again by itself.
     Cannot(String),
@@ -48,7 +51,7 @@ impl Hearing {
                     .to_owned(),
             )
         } else {
-            Self::Hears
+            Self::Subscribed
         }
     }
 
@@ -102,9 +105,17 @@ impl Board {
         if self.change(|standing| standing.hearing = hearing.clone()) {
             match hearing {
                 Hearing::NotYet => (),
+                Hearing::Subscribed => tracing::info!("subscribed to the reports of devices; none has arrived yet"),
                 Hearing::Hears => tracing::info!("hears devices"),
                 Hearing::Cannot(reason) => tracing::error!(reason, "cannot hear devices; trying again"),
             }
+        }
+    }
+
+    /// A report arrived.
+    pub(super) fn hears(&self) {
+        if self.0.borrow().hearing == Hearing::Subscribed {
+            self.hearing(Hearing::Hears);
         }
     }
 
