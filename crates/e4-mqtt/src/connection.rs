@@ -282,6 +282,8 @@ impl Connection {
     async fn answer<T>(&self, answer: Answer<T>) -> Result<T, NotTaken> {
         let mut ended = self.shared.ended.clone();
         tokio::select! {
+            // What was answered before the end counts.
+            biased;
             answer = answer => answer,
             _ended = ended.wait_for(|ended| *ended) => Err(NotTaken::Closed),
         }

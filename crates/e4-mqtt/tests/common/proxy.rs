@@ -1,5 +1,6 @@
 //! A TCP proxy in front of a broker, to cut connections and to move them to another broker.
 
+use super::until;
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
@@ -26,6 +27,8 @@ struct State {
     frozen: watch::Sender<bool>,
     /// Counts the connections that were let through.
     made: AtomicUsize,
+    /// Counts those of them that are there.
+    open: AtomicUsize,
 }
 
 impl Proxy {
@@ -37,6 +40,7 @@ impl Proxy {
             cuts: watch::Sender::new(0),
             frozen: watch::Sender::new(false),
             made: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
         });
         let task = tokio::spawn(serve(listener, Arc::clone(&state)));
         Self { port: own_port, state, task }
@@ -67,6 +71,12 @@ impl Proxy {
     pub(crate) fn made(&self) -> usize {
         self.state.made.load(Ordering::SeqCst)
     }
+
+    /// Waits until all connections have ended at both ends: the broker has read the last words, and gives no new connection
+    /// what an earlier one has acknowledged.
+    pub(crate) async fn until_all_ended(&self) {
+        until("the broker to have read the last words", async || self.state.open.load(Ordering::SeqCst) == 0).await;
+    }
 }
 
 impl Drop for Proxy {
@@ -86,18 +96,22 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
             let Ok(mut far) = TcpStream::connect(("127.0.0.1", port)).await else { return };
             near.set_nodelay(true).unwrap();
             far.set_nodelay(true).unwrap();
+            state.open.fetch_add(1, Ordering::SeqCst);
             state.made.fetch_add(1, Ordering::SeqCst);
-            tokio::select! {
+            let is_frozen = tokio::select! {
                 biased;
-                _ = cuts.changed() => return,
-                _ = frozen.wait_for(|frozen| *frozen) => (),
-                _ = copy_bidirectional(&mut near, &mut far) => return,
-            }
+                _ = cuts.changed() => false,
+                _ = frozen.wait_for(|frozen| *frozen) => true,
+                _ = copy_bidirectional(&mut near, &mut far) => false,
+            };
             let swallow = async { while near.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {} };
-            tokio::select! {
-                () = swallow => (),
-                _ = cuts.changed() => (),
+            if is_frozen {
+                tokio::select! {
+                    () = swallow => (),
+                    _ = cuts.changed() => (),
+                }
             }
+            state.open.fetch_sub(1, Ordering::SeqCst);
         });
     }
 }

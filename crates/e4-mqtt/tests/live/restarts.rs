@@ -282,7 +282,7 @@ async fn what_is_delivered_again_after_a_cut_comes_once_and_is_acknowledged_when
         }
         device.shutdown().await;
         drop((process, device));
-        setup.broker.only_serves(1).await;
+        proxy.until_all_ended().await;
 
         // And now it has none.
         let process = Process::start();
@@ -291,6 +291,6 @@ async fn what_is_delivered_again_after_a_cut_comes_once_and_is_acknowledged_when
         assert_eq!(device.events.message().await.payload, b"the end");
         device.shutdown().await;
         drop((process, device));
-        setup.broker.only_serves(1).await;
+        proxy.until_all_ended().await;
     }
 }
