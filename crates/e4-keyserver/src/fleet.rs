@@ -3,10 +3,12 @@
 
 mod actor;
 mod clock;
+mod exchange;
 mod policy;
 mod refusal;
 
 pub use actor::{Actor, Once};
 pub use clock::{Clock, SystemClock};
+pub use exchange::{Advanced, Answer, Arrived, Handed, Publication, Round};
 pub use policy::{GroupPolicy, Leave, Policy, TopicPolicy};
 pub use refusal::{Fault, Refusal, RefusalKind};

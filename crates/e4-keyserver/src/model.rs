@@ -6,6 +6,7 @@ mod key_version;
 mod labels;
 mod order;
 mod role;
+mod slice;
 mod topic;
 
 pub use access::Access;
@@ -14,4 +15,5 @@ pub use key_version::{KeyRole, Reason};
 pub use labels::{LabelError, Labels, Selector};
 pub use order::{OrderKind, OrderState, RotationKind};
 pub use role::Role;
+pub use slice::{Leases, Slice};
 pub use topic::{TopicName, TopicNameError};
