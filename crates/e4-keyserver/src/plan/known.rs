@@ -1,6 +1,9 @@
-use super::{Holdings, Judgement, Standing, Step, Verdict};
+use super::{Features, Holdings, Judgement, Next, Outstanding, Standing, Step, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+
+/// Seconds between two questions that old reports give rise to.
+const ASK_PAUSE: u64 = 60;
 
 /// What is known of what a device holds, apart from the commands that are under way.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -18,6 +21,12 @@ pub struct Known {
     /// Why it does not come on, as far as it says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Standing>,
+    /// A question is to be sent: a report came that is older than the last one, or the last command was refused.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ask: bool,
+    /// When a question was sent last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<u64>,
     /// It is to be told the time.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tell_time: bool,
@@ -45,29 +54,56 @@ impl Known {
         }
     }
 
-    /// Keeps what a report says. Afterwards nothing is under way, and the outbox is to be emptied, unless this returns `false`.
+    /// Has a question sent, and says when: anybody can play back an old report, and is not to have a question sent for each.
+    pub fn ask(&mut self, now: u64) -> u64 {
+        self.ask = true;
+        // A clock that was set back does not keep it from being sent.
+        self.asked.filter(|asked| *asked <= now).map_or(now, |asked| now.max(asked.saturating_add(ASK_PAUSE)))
+    }
+
+    /// Keeps what a report says. Returns whether nothing is under way any more, so that the outbox is to be emptied.
     pub fn learn(&mut self, judgement: &Judgement) -> bool {
         self.capacity = judgement.capacity;
+        self.ask |= judgement.ask;
         // A question that it takes says nothing more of what it refused before.
         if judgement.progress || judgement.trouble.is_some() {
             self.trouble = judgement.trouble;
         }
-        let now = match &judgement.verdict {
+        let states = match &judgement.verdict {
             Verdict::UnderWay | Verdict::Ahead => return false,
             Verdict::Confirmed(holdings) | Verdict::Holds(holdings) => vec![holdings.clone()],
             Verdict::Unknown => vec![],
         };
-        self.remember(now);
+        self.remember(states);
         true
     }
 
-    /// Keeps what a device may hold that does not report, after these commands: each of them may have been taken or not.
-    pub fn assume(&mut self, sent: &[Step]) {
-        let bases = if self.states.is_empty() { vec![Holdings::default()] } else { self.states.clone() };
-        let after: Vec<_> = bases.iter().map(|state| state.after(sent)).collect();
-        let mut states = bases;
-        states.extend(after);
-        self.states = compact(&states);
+    /// Keeps what becomes of a device by what is sent to it now. `outbox` is what was in its outbox before.
+    pub fn send(&mut self, next: &Next, outbox: &[Outstanding], features: &Features, now: u64) {
+        match next {
+            Next::Nothing { .. } | Next::Repeat => {}
+            Next::Ask(_) => (self.ask, self.asked) = (false, Some(now)),
+            Next::Series(plan) => {
+                if plan.steps().any(|step| *step == Step::SetTime) {
+                    (self.tell_time, self.told_time) = (false, Some(now));
+                }
+                if !features.reports {
+                    self.assume(outbox);
+                }
+            }
+        }
+    }
+
+    /// Of a device that does not report: each of these commands may have been taken or not.
+    pub(super) fn assume(&mut self, outbox: &[Outstanding]) {
+        if self.states.is_empty() {
+            self.states.push(Holdings::default());
+        }
+        for sent in outbox {
+            let taken: Vec<_> = self.states.iter().map(|state| state.after([&sent.step])).collect();
+            self.states.extend(taken);
+            self.states = compact(&self.states);
+        }
     }
 
     fn remember(&mut self, states: Vec<Holdings>) {

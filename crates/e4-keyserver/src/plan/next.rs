@@ -26,15 +26,26 @@ const REPETITIONS: u32 = 3;
 /// them either takes them late or makes them too old, and says what it holds.
 ///
 /// For a device that does not report, the outbox is what was sealed last. The same bytes would be too old for it, so all is
-/// sealed anew: call [`Known::assume`] with what the outbox holds before it is replaced.
+/// sealed anew.
+///
+/// [`Known::send`] keeps what follows from it.
 #[must_use]
 pub fn next(known: &Known, outbox: &[Outstanding], wanted: &Wanted, features: &Features, attempts: u32) -> Next {
+    let moves = outbox.iter().any(|sent| sent.step.moves_key());
+    if known.ask && features.reports {
+        return Next::Ask(question(moves));
+    }
     if features.reports && !outbox.is_empty() {
         let is_repeatable = outbox.iter().any(|sent| sent.repeatable && sent.step.changes_keys());
-        let moves = outbox.iter().any(|sent| sent.step.moves_key());
         return if attempts < REPETITIONS && is_repeatable { Next::Repeat } else { Next::Ask(question(moves)) };
     }
-    let mut plan = difference(known, wanted, features);
+    let mut plan = if features.reports {
+        difference(known, wanted, features)
+    } else {
+        let mut known = known.clone();
+        known.assume(outbox);
+        difference(&known, wanted, features)
+    };
     if known.tell_time && features.reports && features.knows_next_keys {
         plan.batches.insert(0, Batch::of(Step::SetTime));
     }

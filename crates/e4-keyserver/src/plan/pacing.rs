@@ -1,5 +1,7 @@
 //! When something is sent again.
 
+use e4::{Timestamp, controller::Lane};
+
 /// Seconds until a device is looked at again that has just reported while commands for it are under way.
 pub const AFTER_REPORT: i64 = 5;
 
@@ -28,6 +30,15 @@ pub fn anew(times_sent: u32, jitter: u32) -> i64 {
     shorten(pause, jitter)
 }
 
+/// Seconds until a lane gives out a second that it refused as too far ahead
+/// ([`LaneError::Ahead`](e4::controller::LaneError::Ahead)). The time that the error says is shorter where the device itself is
+/// ahead: that is followed no further, so the server's own time has to come near.
+#[must_use]
+pub fn until_lane(until: Timestamp, now: Timestamp) -> i64 {
+    let wait = until.as_unix().saturating_sub(now.as_unix()).saturating_sub(Lane::MAX_AHEAD);
+    i64::try_from(wait).unwrap_or(LONGEST).clamp(1, LONGEST)
+}
+
 fn shorten(pause: i64, jitter: u32) -> i64 {
     pause - pause * i64::from(jitter % 1000) / 5000
 }
@@ -35,6 +46,7 @@ fn shorten(pause: i64, jitter: u32) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use e4::controller::LaneError;
 
     #[test]
     fn a_device_that_reports_is_sent_things_again_after_a_minute_and_at_last_every_six_hours() {
@@ -58,5 +70,18 @@ mod tests {
             assert!((49..=60).contains(&again) && (241..=300).contains(&anew), "{jitter}: {again}, {anew}");
         }
         assert!(again(1, 999) < again(1, 0));
+    }
+
+    #[test]
+    fn a_lane_that_is_ahead_is_asked_again_when_it_has_time() {
+        let now = Timestamp::from_unix(1_800_000_000);
+        let mut lane = Lane::new();
+        lane.observe(now.plus(128));
+        while lane.reserve_alone(1, now).is_ok() {}
+        let Err(LaneError::Ahead { until, .. }) = lane.reserve_alone(1, now) else { panic!("it has time") };
+        let wait = u64::try_from(until_lane(until, now)).unwrap();
+        assert!(lane.reserve_alone(1, now.plus(wait - 1)).is_err());
+        assert!(lane.reserve_alone(1, now.plus(wait)).is_ok());
+        assert_eq!(until_lane(now.plus(1 << 32), now), LONGEST, "the clock may be set right before");
     }
 }
