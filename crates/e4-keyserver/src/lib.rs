@@ -19,4 +19,5 @@ pub mod deliver;
 pub mod fleet;
 pub mod model;
 pub mod plan;
+pub mod store;
 pub mod vault;
