@@ -2,13 +2,70 @@
 //! follow from what it should hold; a report says how far that is so.
 
 mod actor;
+mod audit;
 mod clock;
 mod exchange;
+mod intent;
 mod policy;
 mod refusal;
 
 pub use actor::{Actor, Once};
+pub use audit::{AuditEntry, ExportCursor, Verified, verify_export};
 pub use clock::{Clock, SystemClock};
 pub use exchange::{Advanced, Answer, Arrived, Handed, Publication, Round};
 pub use policy::{GroupPolicy, Leave, Policy, TopicPolicy};
 pub use refusal::{Fault, Refusal, RefusalKind};
+
+use crate::{store::Store, vault::Vault};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A fleet: where it is stored, what opens its secrets, what time it is, and how long what is waited for. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Fleet {
+    store: Store,
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+    policy: Arc<Policy>,
+}
+
+impl Fleet {
+    /// The fleet of a database.
+    #[must_use]
+    pub fn new(store: Store, vault: Arc<Vault>, clock: Arc<dyn Clock>, policy: Policy) -> Self {
+        Self { store, vault, clock, policy: Arc::new(policy) }
+    }
+
+    /// Where it is stored.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What seals and opens its secrets.
+    #[must_use]
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// What holds unless a topic or a group says otherwise.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Seconds since 1970, by the fleet's clock.
+    #[must_use]
+    pub fn now(&self) -> i64 {
+        self.clock.now()
+    }
+}
+
+/// What follows from a change.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Change {
+    /// Orders that it made.
+    pub orders: Vec<i64>,
+    /// What to know about it.
+    pub warnings: Vec<String>,
+}

@@ -1,5 +1,6 @@
 //! Why something was not done.
 
+use crate::{store::StoreError, vault::VaultError};
 use std::fmt;
 
 /// Why something was not done, as a sentence for whoever asked.
@@ -11,6 +12,8 @@ pub struct Refusal {
     pub detail: String,
     /// In which lines of a list of many, if it was one: the first of them.
     pub faults: Vec<Fault>,
+    /// Whether it only met another transaction, so that the same may go well at once.
+    pub(super) again: bool,
 }
 
 /// What is wrong with one line of a list.
@@ -48,7 +51,7 @@ impl RefusalKind {
     /// A refusal of this kind.
     #[must_use]
     pub fn because(self, detail: impl Into<String>) -> Refusal {
-        Refusal { kind: self, detail: detail.into(), faults: Vec::new() }
+        Refusal { kind: self, detail: detail.into(), faults: Vec::new(), again: false }
     }
 }
 
@@ -67,6 +70,34 @@ impl Refusal {
             ..RefusalKind::Invalid
                 .because(format!("{lines} wrong, and nothing was taken: correct and send all of it again"))
         }
+    }
+}
+
+impl Refusal {
+    /// Something in the database that this program did not write so.
+    pub(super) fn damaged(detail: impl Into<String>) -> Self {
+        RefusalKind::Damaged.because(detail)
+    }
+
+    /// Whether it lies with what was asked for, and not with the server.
+    pub(super) const fn is_about_the_request(&self) -> bool {
+        !matches!(self.kind, RefusalKind::Unavailable | RefusalKind::Damaged)
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self { again: error.is_transient(), ..RefusalKind::Unavailable.because(error.to_string()) }
+    }
+}
+
+impl From<VaultError> for Refusal {
+    fn from(error: VaultError) -> Self {
+        let kind = match error {
+            VaultError::NoRandomness => RefusalKind::Unavailable,
+            _ => RefusalKind::Damaged,
+        };
+        kind.because(error.to_string())
     }
 }
 
