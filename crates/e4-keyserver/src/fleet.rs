@@ -1,20 +1,32 @@
 //! What is intended with a fleet, and how it comes true: each change of intention is one transaction; a device's next commands
 //! follow from what it should hold; a report says how far that is so.
 
+mod access;
 mod actor;
 mod audit;
+mod cancel;
 mod clock;
 mod exchange;
+mod find;
+mod groups;
 mod intent;
+mod keys;
+mod members;
 mod policy;
 mod refusal;
+mod rotate;
+mod topics;
 
+pub use access::Who;
 pub use actor::{Actor, Once};
 pub use audit::{AuditEntry, ExportCursor, Verified, verify_export};
 pub use clock::{Clock, SystemClock};
 pub use exchange::{Advanced, Answer, Arrived, Handed, Publication, Round};
+pub use groups::{GroupChange, NewGroup};
 pub use policy::{GroupPolicy, Leave, Policy, TopicPolicy};
 pub use refusal::{Fault, Refusal, RefusalKind};
+pub use rotate::OrderDetail;
+pub use topics::{NewTopic, TopicAdded, TopicChange};
 
 use crate::{store::Store, vault::Vault};
 use serde::{Deserialize, Serialize};
