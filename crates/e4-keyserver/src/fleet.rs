@@ -3,29 +3,38 @@
 
 mod access;
 mod actor;
+mod add_devices;
 mod audit;
 mod cancel;
 mod clock;
+mod device;
 mod exchange;
 mod find;
 mod groups;
 mod intent;
+mod invitations;
 mod keys;
 mod members;
 mod policy;
 mod refusal;
 mod rotate;
+mod server_key;
+mod tokens;
 mod topics;
 
 pub use access::Who;
 pub use actor::{Actor, Once};
+pub use add_devices::{Added, NewDevice, NewDeviceKey};
 pub use audit::{AuditEntry, ExportCursor, Verified, verify_export};
 pub use clock::{Clock, SystemClock};
+pub use device::DeviceChange;
 pub use exchange::{Advanced, Answer, Arrived, Handed, Publication, Round};
 pub use groups::{GroupChange, NewGroup};
+pub use invitations::{Bundle, Invitation, Registered, ToRegister};
 pub use policy::{GroupPolicy, Leave, Policy, TopicPolicy};
 pub use refusal::{Fault, Refusal, RefusalKind};
 pub use rotate::OrderDetail;
+pub use tokens::TokenMade;
 pub use topics::{NewTopic, TopicAdded, TopicChange};
 
 use crate::{store::Store, vault::Vault};
