@@ -70,10 +70,9 @@ impl Known {
             self.trouble = judgement.trouble;
         }
         let states = match &judgement.verdict {
-            Verdict::UnderWay => return false,
+            Verdict::UnderWay | Verdict::Ahead => return false,
             Verdict::Confirmed(holdings) | Verdict::Holds(holdings) => vec![holdings.clone()],
-            // All that was sent from here is dated before what it took.
-            Verdict::Unknown | Verdict::Ahead => vec![],
+            Verdict::Unknown => vec![],
         };
         self.remember(states);
         true
