@@ -46,6 +46,7 @@ pub struct Vault {
     lasting: Lasting,
     fingerprints: Secret,
     audit: Secret,
+    backups: Secret,
     checkpoints: Box<SigningKey>,
     hedge: Hedge,
     chance: Box<dyn Chance>,
@@ -91,8 +92,8 @@ impl Vault {
         }
         Err(failed.unwrap_or_else(|| VaultError::NoSlot {
             wanted: match name {
-                Some(name) => format!("`{name}` that a {} opens", unlock.kind().word()),
-                None => format!("that a {} opens", unlock.kind().word()),
+                Some(name) => format!("`{name}` of kind {}", unlock.kind().word()),
+                None => format!("of kind {}", unlock.kind().word()),
             },
         }))
     }
@@ -100,7 +101,7 @@ impl Vault {
     fn with_root(root: Root, stored: &Stored, chance: Box<dyn Chance>) -> Result<Self, VaultError> {
         let sealing = SealingKeys::of(&root);
         let open = |column, sealed: &[u8]| {
-            let place = Place::meta(column);
+            let place = Place::of_vault(column);
             let opened = sealing
                 .open(&place, sealed)
                 .unwrap_or_else(|| Err(VaultError::UnknownRoot { place: place.to_string() }))?;
@@ -124,6 +125,7 @@ impl Vault {
             }),
             fingerprints: lasting.key(hierarchy::FINGERPRINTS),
             audit: lasting.key(hierarchy::AUDIT),
+            backups: lasting.key(hierarchy::BACKUPS),
             checkpoints: Box::new(SigningKey::from_bytes(lasting.key(hierarchy::CHECKPOINTS).as_bytes())),
             hedge: Hedge::new(lasting.key(hierarchy::HEDGE)),
             lasting,
@@ -137,7 +139,7 @@ impl Vault {
     ///
     /// None that is known: sealing of so little does not fail.
     pub fn stored(&self) -> Result<Stored, VaultError> {
-        let seal = |column, secret: &Secret| self.sealing.seal(&Place::meta(column), secret.as_bytes());
+        let seal = |column, secret: &Secret| self.sealing.seal(&Place::of_vault(column), secret.as_bytes());
         Ok(Stored {
             root: self.root_fingerprint(),
             lasting: seal(Column::Lasting, self.lasting.secret())?,
@@ -265,6 +267,11 @@ impl Vault {
     #[must_use]
     pub fn audit_mac(&self, previous: &[u8; 32], entry: &Entry<'_>) -> [u8; 32] {
         audit::mac(&self.audit, previous, entry)
+    }
+
+    /// The MAC of a backup with this digest: anybody can encrypt a file to a recipient, and only this server writes its backups.
+    pub(crate) fn backup_mac(&self, digest: &[u8; 32]) -> [u8; 32] {
+        *extract(self.backups.as_bytes(), &[digest]).as_bytes()
     }
 
     /// The public key that checkpoints are verified with: [`Checkpoint::is_signed_by`].

@@ -8,6 +8,12 @@ const STEPS: &[&str] = &[include_str!("schema.sql")];
 /// In which order processes that start together bring the tables up to date: a lock of PostgreSQL with a number of our own.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7310582)";
 
+/// The number of the tables that this program knows.
+#[must_use]
+pub const fn schema_version() -> usize {
+    STEPS.len()
+}
+
 /// One table of the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {

@@ -13,6 +13,7 @@
 //!       lasting secret, which a new root key does not change
 //!         ├── "fingerprints" ──► keyed fingerprints: no two keys of the fleet are equal
 //!         ├── "audit" ─────────► the chain of the audit
+//!         ├── "backups" ───────► says that a backup is of this server
 //!         ├── "checkpoints" ───► Ed25519 seed: signs checkpoints of the audit
 //!         └── "hedge" ─────────► mixed into each new key
 //! ```
@@ -36,6 +37,7 @@ const SLOT_SALT: &[u8] = b"e4 key server slot v1";
 const LASTING_SALT: &[u8] = b"e4 key server lasting secret v1";
 pub(super) const FINGERPRINTS: &[u8] = b"e4 key server fingerprints v1";
 pub(super) const AUDIT: &[u8] = b"e4 key server audit v1";
+pub(super) const BACKUPS: &[u8] = b"e4 key server backups v1";
 pub(super) const CHECKPOINTS: &[u8] = b"e4 key server checkpoints v1";
 pub(super) const HEDGE: &[u8] = b"e4 key server hedge v1";
 

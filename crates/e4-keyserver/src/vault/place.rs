@@ -88,7 +88,8 @@ impl<'a> Place<'a> {
         Self { column: Column::DeviceKey, row: Row::Bytes(device), version }
     }
 
-    /// The key that a device is being moved to: `version` is the `key_version` that it is to have then.
+    /// The key that a device is being moved to: `version` is the `key_version` that it is to have then,
+    /// which is one more than it has.
     #[must_use]
     pub const fn next_device_key(device: &'a [u8], version: u64) -> Self {
         Self { column: Column::NextDeviceKey, row: Row::Bytes(device), version }
@@ -112,7 +113,8 @@ impl<'a> Place<'a> {
         Self { column: Column::Invitation, row: Row::Bytes(hash), version: 0 }
     }
 
-    pub(super) const fn meta(column: Column) -> Self {
+    /// What the vault keeps for itself.
+    pub(crate) const fn of_vault(column: Column) -> Self {
         Self { column, row: Row::Bytes(&[]), version: 0 }
     }
 }
