@@ -1,6 +1,5 @@
 //! The key server of E4.
 
-#[allow(dead_code, reason = "commands follow that need it")]
 mod program;
 
 use clap::Parser;

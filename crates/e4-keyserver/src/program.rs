@@ -1,6 +1,13 @@
 //! The command line of the program: each command is a module of its own with its `Args` and a `run`.
 
+mod backup;
+mod check;
 mod config;
+mod copy;
+mod init;
+mod open;
+mod rekey;
+mod slots;
 mod unlock;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +41,14 @@ pub(crate) struct Program {
 
 #[derive(Subcommand)]
 enum Command {
+    Init(init::Args),
+    #[command(subcommand)]
+    Slots(slots::Command),
+    Rekey(rekey::Args),
+    Check(check::Args),
+    #[command(subcommand)]
+    Backup(backup::Command),
+    Copy(copy::Args),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -42,6 +57,12 @@ enum Command {
 impl Program {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self.command {
+            Command::Init(args) => args.run(&self.config).await,
+            Command::Slots(command) => command.run(&self.config).await,
+            Command::Rekey(args) => args.run(&self.config).await,
+            Command::Check(args) => args.run(&self.config).await,
+            Command::Backup(command) => command.run(&self.config).await,
+            Command::Copy(args) => args.run(&self.config).await,
             Command::Config(command) => command.run(&self.config),
         }
     }

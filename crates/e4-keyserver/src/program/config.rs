@@ -110,6 +110,11 @@ impl Config {
         Self::from_text(&text, std::env::vars(), &folder_of(path)).with_context(|| format!("in {shown}"))
     }
 
+    /// The configuration that is about to be written.
+    pub(crate) fn from_template(text: &str, path: &Path) -> anyhow::Result<Self> {
+        Self::from_text(text, std::env::vars(), &folder_of(path))
+    }
+
     fn from_text(
         text: &str,
         environment: impl Iterator<Item = (String, String)>,
@@ -127,6 +132,8 @@ impl Config {
 
     /// Paths are relative to the file that names them.
     fn resolve(&mut self, folder: &Path) {
+        // Shown as they were written.
+        let folder = folder.strip_prefix(".").unwrap_or(folder);
         let Self { database, vault, api, broker } = self;
         if let Some(path) = database.url.strip_prefix("sqlite:") {
             database.url = format!("sqlite:{}", folder.join(path).display());

@@ -1,7 +1,7 @@
 //! What opens the vault: files, credentials, variables, and people at the terminal.
 
 use anyhow::{Context, anyhow, bail, ensure};
-use e4_keyserver::vault::{SlotKind, Unlock, read_key};
+use e4_keyserver::vault::{Unlock, read_key};
 use serde::Deserialize;
 use std::{
     env, fmt, fs,
@@ -75,14 +75,6 @@ impl Source {
         }
     }
 
-    pub(crate) const fn kind(&self) -> SlotKind {
-        match self {
-            Self::KeyFile(_) | Self::Credential(_) => SlotKind::KeyFile,
-            Self::Environment(_) => SlotKind::Environment,
-            Self::PassphraseFile(_) | Self::Passphrase => SlotKind::Passphrase,
-        }
-    }
-
     /// Reads it; at the terminal once.
     pub(crate) fn read(&self) -> anyhow::Result<Unlock> {
         self.read_asking(false)
@@ -130,7 +122,7 @@ fn credential(name: &str) -> anyhow::Result<PathBuf> {
     Ok(Path::new(&folder).join(name))
 }
 
-fn read_file(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn read_file(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let file = fs::File::open(path)?;
     check_mode(&file)?;
     // Room for all of it: a vector that grows leaves copies behind.

@@ -1,0 +1,42 @@
+//! Opens the database and the vault that the configuration names.
+
+use super::{config::Config, unlock::Source};
+use anyhow::{Context, anyhow};
+use e4_keyserver::{
+    store::Store,
+    upkeep::{UpkeepError, load_slots, load_stored},
+    vault::{Slot, Stored, SystemChance, Vault},
+};
+use std::fmt::Write;
+
+/// The database and the open vault of a server.
+pub(crate) async fn open(config: &Config) -> anyhow::Result<(Store, Vault)> {
+    let store = Store::open(&config.database.url).await?;
+    let mut tx = store.read().await?;
+    let stored = load_stored(&mut tx).await.context("run `e4-keyserver init` first")?;
+    let slots = load_slots(&mut tx).await?;
+    drop(tx);
+    let vault = open_vault(&config.vault.unlock, &slots, &stored)?;
+    Ok((store, vault))
+}
+
+/// Opens a vault by the first source that does.
+pub(crate) fn open_vault(sources: &[Source], slots: &[Slot], stored: &Stored) -> anyhow::Result<Vault> {
+    let mut reasons = String::new();
+    for source in sources {
+        let opened =
+            source.read().and_then(|unlock| Ok(Vault::open(slots, None, &unlock, stored, Box::new(SystemChance))?));
+        match opened {
+            Ok(vault) => return Ok(vault),
+            Err(error) => {
+                let _infallible = write!(reasons, "\n- {source}: {}", error.root_cause());
+            }
+        }
+    }
+    Err(anyhow!("nothing that the configuration names opens the vault with root key {}:{reasons}", stored.root))
+}
+
+/// The same, for what is done to data as a whole.
+pub(crate) fn open_for_upkeep(sources: &[Source]) -> impl FnOnce(&[Slot], &Stored) -> Result<Vault, UpkeepError> {
+    move |slots, stored| open_vault(sources, slots, stored).map_err(|error| UpkeepError::State(format!("{error:#}")))
+}
