@@ -27,7 +27,7 @@ fn replaced(from: &str) -> (String, usize) {
     if let Some(rest) = from.strip_prefix("= ANY($") {
         let digits = rest.chars().take_while(char::is_ascii_digit).count();
         let number = rest.get(..digits).unwrap_or_default();
-        return (format!("IN rarray(?{number})"), "= ANY($".len() + digits);
+        return (format!("IN rarray(?{number})"), "= ANY($)".len() + digits);
     }
     for lock in ["FOR UPDATE SKIP LOCKED", "FOR UPDATE", "FOR SHARE"] {
         if from.starts_with(lock) {
