@@ -6,6 +6,7 @@
 //!
 //! A [`Transaction`] that is dropped is rolled back, and one in which a statement failed is never committed.
 
+pub mod leases;
 pub mod schema;
 
 mod error;
