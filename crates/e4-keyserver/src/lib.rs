@@ -12,10 +12,11 @@
 //! | upkeep | [`upkeep`] | the data as a whole: a new server, a new root key, checks, backups, copies |
 //! | intentions | [`fleet`] | each change of intention as one transaction; a device's next commands; what a report means |
 //! | the broker | [`deliver`] | leases, what goes out, what is heard |
-//! | interfaces | `api` | HTTP |
+//! | interfaces | [`api`] | HTTP |
 //!
 //! Time, randomness and the network are arguments, so that a test can own them.
 
+pub mod api;
 pub mod deliver;
 pub mod fleet;
 pub mod model;

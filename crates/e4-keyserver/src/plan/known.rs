@@ -70,9 +70,10 @@ impl Known {
             self.trouble = judgement.trouble;
         }
         let states = match &judgement.verdict {
-            Verdict::UnderWay | Verdict::Ahead => return false,
+            Verdict::UnderWay => return false,
             Verdict::Confirmed(holdings) | Verdict::Holds(holdings) => vec![holdings.clone()],
-            Verdict::Unknown => vec![],
+            // All that was sent from here is dated before what it took.
+            Verdict::Unknown | Verdict::Ahead => vec![],
         };
         self.remember(states);
         true

@@ -100,6 +100,8 @@ pub(crate) struct Server {
     /// By `V`: the number of the plan that each command is of, and the second that it carries.
     pub(crate) sealed: BTreeMap<[u8; 16], (u64, u64)>,
     plans: u64,
+    /// How often what a device held was not known any more.
+    pub(crate) lost_track: u32,
 }
 
 impl Server {
@@ -126,7 +128,7 @@ impl Server {
             ahead: None,
         };
         let (sealed, ever) = (BTreeMap::new(), Vec::new());
-        Self { db, mode, is_old, serial: 0, draws: Draws(0), ever, sealed, plans: 0 }
+        Self { db, mode, is_old, serial: 0, draws: Draws(0), ever, sealed, plans: 0, lost_track: 0 }
     }
 
     fn known(&self) -> Known {
@@ -338,23 +340,24 @@ impl Server {
         let judgement = judge(&heard, &known, &outbox, &wanted, &features, &|entry| self.entry(entry));
         if judgement.verdict == Verdict::Ahead {
             self.db.ahead = self.db.ahead.max(Some(report.newest));
-            self.db.standing = Standing::Ahead;
-            return;
+        } else {
+            let mut lane = Lane::resume(self.db.lane.0, self.db.lane.1);
+            lane.observe(report.newest);
+            self.db.lane = (lane.last(), lane.used());
         }
-        let mut lane = Lane::resume(self.db.lane.0, self.db.lane.1);
-        lane.observe(report.newest);
-        self.db.lane = (lane.last(), lane.used());
         known.tell_time |= wants_time(&report, live, Timestamp::from_unix(now), known.told_time);
         if known.learn(&judgement) {
             self.db.outbox.clear();
         }
         self.db.standing = Standing::UnderWay;
+        self.lost_track += u32::from(judgement.verdict == Verdict::Unknown);
         match judgement.verdict {
             Verdict::Confirmed(_) => {
                 (self.db.attempts, self.db.standing) = (0, Standing::Confirmed);
                 self.db.confirmed = Some(report.digest);
                 self.db.due = known.tell_time.then_some(now);
             }
+            Verdict::Ahead => self.db.standing = Standing::Ahead,
             _ if known.ask => self.db.due = Some(now),
             Verdict::UnderWay => {
                 let at = now + pacing::AFTER_REPORT as u64;

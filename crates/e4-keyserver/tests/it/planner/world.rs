@@ -251,6 +251,11 @@ impl<R: KeyRing> World<R> {
         }
         let plans: Vec<_> = self.device.took.iter().map(|v| self.server.sealed[v]).collect();
         prop_assert!(plans.is_sorted(), "commands of two plans, mixed: {plans:?}");
+        // A random key that pushes another out is known to nobody.
+        prop_assert!(
+            self.kind.is_old || self.disk_back.is_some() || self.server.lost_track == 0,
+            "what it holds can be known"
+        );
         let mut of_second = BTreeMap::new();
         for (plan, second) in self.server.sealed.values() {
             prop_assert_eq!(*of_second.entry(*second).or_insert(*plan), *plan, "a second that two plans use");
