@@ -33,7 +33,8 @@ mod members;
 mod topics;
 mod writes;
 
-pub(crate) use device::Device;
+pub(crate) use device::{Device, DeviceKey};
 pub(crate) use distinct::NewKey;
 pub(crate) use lanes::{CommandsFor, Lanes};
 pub(crate) use members::{Fleet, Whom};
+pub(crate) use topics::WantedTopic;

@@ -14,6 +14,7 @@ mod id;
 mod inspect;
 mod key;
 mod key_file;
+mod key_server;
 mod keygen;
 mod last_second;
 mod losses;
@@ -43,8 +44,9 @@ use tracing_subscriber::EnvFilter;
 Begin with `e4 demo`. Files with keys are given as a path, `-` for standard input or `env:NAME` for an environment variable. \
 E4_LOG=debug logs what happens.
 
-Exit codes: 0 done; 1 it could not be done; 2 the command line is wrong; 3 a message (open) or a command \
-(pub --only-connect, control --wait) was refused; 27 the time is over (sub -W) or a device has not confirmed (control --wait)."
+Exit codes: 0 done; 1 it could not be done; 2 the command line is wrong; 3 a message (open), a command \
+(pub --only-connect, control --wait) or a request (fleet) was refused; 27 the time is over (sub -W) or a device has not \
+confirmed (control --wait, fleet --wait)."
 )]
 struct Cli {
     /// Print results as JSON, for programs
@@ -64,6 +66,7 @@ enum Command {
     Pub(publish::Args),
     Sub(subscribe::Args),
     Control(control::Args),
+    Fleet(key_server::Args),
     Seal(seal::SealArgs),
     Open(seal::OpenArgs),
     Inspect(inspect::Args),
@@ -79,7 +82,7 @@ fn main() -> ExitCode {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     }
     let output = Output { json: cli.json };
-    let told_whole = matches!(cli.command, Command::Demo(_) | Command::Control(_));
+    let told_whole = matches!(cli.command, Command::Demo(_) | Command::Control(_) | Command::Fleet(_));
     let result = match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Keygen(args) => keygen::run(&args, output),
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         Command::Pub(args) => publish::run(&args, output),
         Command::Sub(args) => subscribe::run(&args, output),
         Command::Control(args) => control::run(&args, output),
+        Command::Fleet(args) => key_server::run(&args, output),
         Command::Seal(args) => seal::seal(&args, output),
         Command::Open(args) => seal::open(&args, output),
         Command::Inspect(args) => inspect::run(&args, output),

@@ -16,7 +16,7 @@ pub(crate) struct Device {
 }
 
 /// What a device in its mode is known by.
-pub(super) enum DeviceKey {
+pub(crate) enum DeviceKey {
     Symmetric(ClientKey),
     Public(VerifyingKey),
 }
@@ -31,8 +31,13 @@ impl DeviceKey {
 }
 
 impl Device {
-    pub(super) fn key(&self) -> anyhow::Result<&DeviceKey> {
+    pub(crate) fn key(&self) -> anyhow::Result<&DeviceKey> {
         self.key.as_ref().map_err(|reason| anyhow!("{reason}"))
+    }
+
+    /// The groups that it is in.
+    pub(crate) fn groups(&self) -> &[String] {
+        &self.groups
     }
 
     /// The public key of a device in public-key mode.

@@ -72,6 +72,11 @@ impl Fleet {
         Ok(())
     }
 
+    /// All devices, with their names.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = (&str, &Device)> {
+        self.devices.iter().map(|(name, device)| (name.as_str(), device))
+    }
+
     /// The topics that the file names.
     pub(crate) fn topics(&self) -> impl Iterator<Item = &WantedTopic> {
         self.topics.iter()

@@ -19,9 +19,25 @@ impl WantedTopic {
         self.key.as_ref().map_err(|reason| anyhow!("{reason}"))
     }
 
+    /// The devices that are to have it by name.
+    pub(crate) fn devices(&self) -> &[String] {
+        &self.to
+    }
+
+    /// The groups that are to have it.
+    pub(crate) fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// Whether all devices are to have it.
+    pub(crate) fn is_for_all(&self) -> bool {
+        self.to.is_empty() && self.groups.is_empty()
+    }
+
     /// Whether a device is to have it.
     pub(crate) fn is_for(&self, name: &str, device: &Device) -> bool {
-        let for_all = self.to.is_empty() && self.groups.is_empty();
-        for_all || self.to.iter().any(|to| to == name) || self.groups.iter().any(|group| device.groups.contains(group))
+        self.is_for_all()
+            || self.to.iter().any(|to| to == name)
+            || self.groups.iter().any(|group| device.groups.contains(group))
     }
 }
