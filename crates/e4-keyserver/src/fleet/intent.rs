@@ -7,7 +7,7 @@ use crate::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value as Json, json};
-use std::future::Future;
+use std::{future::Future, pin::Pin};
 
 /// How often an attempt is made again that met another transaction.
 const ATTEMPTS: u32 = 8;
@@ -27,28 +27,31 @@ pub(super) type Attempted<T> = Result<(Intent, T), Refusal>;
 impl Fleet {
     /// Carries out a change of intention: in one transaction, one after the other, once per [`Once`], and with an entry in the
     /// audit if it is refused. `attempt` may be called more than once, each time in a new transaction.
-    pub(super) async fn intention<T, F, Fut>(
-        &self,
-        actor: &Actor,
+    pub(super) fn intention<'a, T, F, Fut>(
+        &'a self,
+        actor: &'a Actor,
         at_least: Role,
-        (action, subject): (&str, &str),
+        (action, subject): (&'a str, &'a str),
         attempt: F,
-    ) -> Result<T, Refusal>
+    ) -> Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>
     where
-        T: Serialize + DeserializeOwned,
-        F: Fn(Intent) -> Fut,
-        Fut: Future<Output = Attempted<T>>,
+        T: Serialize + DeserializeOwned + Send + Sync + 'a,
+        F: Fn(Intent) -> Fut + Send + Sync + 'a,
+        Fut: Future<Output = Attempted<T>> + Send + 'a,
     {
-        let done = match actor.must_be(at_least) {
-            Ok(()) => self.attempts(actor, attempt).await,
-            Err(refusal) => Err(refusal),
-        };
-        if let Err(refusal) = &done
-            && refusal.is_about_the_request()
-        {
-            self.refused(actor, action, subject, &refusal.to_string()).await?;
-        }
-        done
+        // In a box, since the compiler does not see otherwise that what awaits it may move between threads.
+        Box::pin(async move {
+            let done = match actor.must_be(at_least) {
+                Ok(()) => self.attempts(actor, attempt).await,
+                Err(refusal) => Err(refusal),
+            };
+            if let Err(refusal) = &done
+                && refusal.is_about_the_request()
+            {
+                self.refused(actor, action, subject, &refusal.to_string()).await?;
+            }
+            done
+        })
     }
 
     async fn attempts<T, F, Fut>(&self, actor: &Actor, attempt: F) -> Result<T, Refusal>

@@ -94,7 +94,11 @@ impl Open {
     pub(super) async fn execute_each(&self, sql: &str, rows: Vec<Vec<Value>>) -> Result<u64, StoreError> {
         let client = self.client()?;
         let statement = client.prepare_cached(sql).await.map_err(|error| failed(&error))?;
-        let done = stream::iter(rows.iter().map(|row| client.execute_raw(&statement, row))).buffered(PIPELINED);
+        let each = rows.into_iter().map(|row| {
+            let statement = &statement;
+            async move { client.execute_raw(statement, &row).await }
+        });
+        let done = stream::iter(each).buffered(PIPELINED);
         done.try_fold(0, async |sum, touched| Ok(sum + touched)).await.map_err(|error| failed(&error))
     }
 
