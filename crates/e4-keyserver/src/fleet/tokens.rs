@@ -88,9 +88,22 @@ impl Fleet {
         if !token.starts_with(PREFIX) {
             return Ok(None);
         }
-        let sql = "SELECT id, name, role, expires, used FROM tokens WHERE hash = $1";
+        self.holder("hash", Value::from(hash(token)), origin).await
+    }
+
+    /// Whose token has this name, if it works: for a client that showed a certificate of this name, and the certificate was checked.
+    ///
+    /// # Errors
+    ///
+    /// The database.
+    pub async fn authenticate_by_name(&self, name: &str, origin: &str) -> Result<Option<Actor>, Refusal> {
+        self.holder("name", Value::from(name), origin).await
+    }
+
+    async fn holder(&self, column: &str, value: Value, origin: &str) -> Result<Option<Actor>, Refusal> {
+        let sql = format!("SELECT id, name, role, expires, used FROM tokens WHERE {column} = $1");
         let mut tx = self.store().read().await?;
-        let row = tx.query_opt(sql, &[Value::from(hash(token))]).await?;
+        let row = tx.query_opt(&sql, &[value]).await?;
         drop(tx);
         let Some(row) = row else { return Ok(None) };
         let now = self.now();

@@ -66,6 +66,12 @@ impl Selector {
         Ok(Self(Labels::new(pairs?)?))
     }
 
+    /// The labels that they all have.
+    #[must_use]
+    pub fn labels(&self) -> &Labels {
+        &self.0
+    }
+
     /// Whether a device with these labels is one of them.
     #[must_use]
     pub fn selects(&self, labels: &Labels) -> bool {
