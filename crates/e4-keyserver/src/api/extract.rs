@@ -1,6 +1,6 @@
 //! What endpoints read of a request. Whatever is wrong with it is answered as a problem that says what to do.
 
-use super::Problem;
+use super::{Peer, Problem};
 use crate::fleet::Actor;
 use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
@@ -8,6 +8,7 @@ use axum::{
 };
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
+use std::convert::Infallible;
 
 /// Who asks. Endpoints that take anyone have none.
 #[derive(Debug)]
@@ -20,6 +21,18 @@ impl<S: Sync> FromRequestParts<S> for Asked {
         parts.extensions.get::<Actor>().cloned().map(Self).ok_or_else(|| {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged", "this endpoint was reached without its gate")
         })
+    }
+}
+
+/// From where a request comes.
+#[derive(Debug)]
+pub(super) struct Origin(pub(super) String);
+
+impl<S: Sync> FromRequestParts<S> for Origin {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(Peer::origin(parts.extensions.get())))
     }
 }
 
@@ -51,7 +64,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 }
 
 /// What serde says of a value that does not fit, without the value.
-fn told(error: &serde_json::Error) -> String {
+pub(super) fn told(error: &serde_json::Error) -> String {
     let text = error.to_string();
     if ["missing field", "unknown field", "duplicate field"].iter().any(|start| text.starts_with(start)) {
         return text.chars().filter(|c| !c.is_control()).take(300).collect();

@@ -34,6 +34,15 @@ impl Endpoint {
         Duration::from_secs(if self.is_bulk() { 600 } else { 30 })
     }
 
+    /// Whether a change is refused that does not say which revision it has seen.
+    pub(super) fn needs_revision(&self) -> bool {
+        match self.method {
+            "PATCH" => true,
+            "DELETE" => matches!(self.path, "/v1/groups/{name}" | "/v1/topics/{id}"),
+            _ => false,
+        }
+    }
+
     fn is_bulk(&self) -> bool {
         self.path == "/v1/devices/import"
     }
