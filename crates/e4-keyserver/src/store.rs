@@ -44,8 +44,25 @@ impl Store {
     ///
     /// [`StoreError`]: among others, another process writes to the file, or a newer program made the tables.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let store = Self::connect(url, false).await?;
+        schema::migrate(&store).await?;
+        Ok(store)
+    }
+
+    /// Opens a database that is there, for something short beside the server that runs on it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: among others, the tables are not those of this program.
+    pub async fn open_beside(url: &str) -> Result<Self, StoreError> {
+        let store = Self::connect(url, true).await?;
+        schema::must_be_current(&store).await?;
+        Ok(store)
+    }
+
+    async fn connect(url: &str, beside: bool) -> Result<Self, StoreError> {
         let database = match url.strip_prefix("sqlite:") {
-            Some(path) => Database::Sqlite(Arc::new(sqlite::Sqlite::open(Path::new(path)).await?)),
+            Some(path) => Database::Sqlite(Arc::new(sqlite::Sqlite::open(Path::new(path), beside).await?)),
             None if url.starts_with("postgres:") || url.starts_with("postgresql:") => {
                 Database::Postgres(Arc::new(postgres::Postgres::open(url)?))
             }
@@ -55,9 +72,7 @@ impl Store {
                 );
             }
         };
-        let store = Self { database };
-        schema::migrate(&store).await?;
-        Ok(store)
+        Ok(Self { database })
     }
 
     /// A transaction that sees the database as it is now, and changes nothing.

@@ -80,6 +80,18 @@ pub(super) async fn migrate(store: &Store) -> Result<(), StoreError> {
     transaction.commit().await
 }
 
+/// Refuses tables that are not what this program knows, without changing them.
+pub(super) async fn must_be_current(store: &Store) -> Result<(), StoreError> {
+    let there = version(&mut store.read().await?).await?;
+    if there == schema_version() {
+        return Ok(());
+    }
+    Err(StoreErrorKind::Newer.because(format!(
+        "the tables of this database are number {there}, and this program works with number {}: use the program of the server that runs on it",
+        schema_version()
+    )))
+}
+
 /// Up to which step the tables were made.
 async fn version(transaction: &mut Transaction) -> Result<usize, StoreError> {
     let there = if transaction.is_sqlite() {

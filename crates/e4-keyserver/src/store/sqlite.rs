@@ -29,19 +29,22 @@ pub(super) struct Sqlite {
     /// Who reads: as many as there are readers.
     seats: Arc<Semaphore>,
     // Last, so that the connections are closed before another process may write.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Sqlite {
-    pub(super) async fn open(path: &Path) -> Result<Self, StoreError> {
+    /// Opens a file that no other process has open; or, `beside` one that has, a file that is there.
+    pub(super) async fn open(path: &Path, beside: bool) -> Result<Self, StoreError> {
         let path = path.to_owned();
-        let opened = tokio::task::spawn_blocking(move || Self::open_here(&path)).await;
+        let opened = tokio::task::spawn_blocking(move || Self::open_here(&path, beside)).await;
         opened.unwrap_or_else(|_| Err(StoreErrorKind::Unavailable.because("opening the database was broken off")))
     }
 
-    fn open_here(path: &Path) -> Result<Self, StoreError> {
-        let lock = lock(path)?;
-        make(path)?;
+    fn open_here(path: &Path, beside: bool) -> Result<Self, StoreError> {
+        let lock = if beside { None } else { Some(lock(path)?) };
+        if !beside {
+            make(path)?;
+        }
         let opened = |error| failed_to_open(path, &error);
         let writer = connect(path).map_err(opened)?;
         let mode: String = writer
