@@ -13,7 +13,7 @@ mod exchange;
 mod find;
 mod groups;
 mod held;
-mod intent;
+pub(crate) mod intent;
 mod invitations;
 mod keys;
 mod list;

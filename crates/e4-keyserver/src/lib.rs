@@ -9,8 +9,8 @@
 //! | what to send | [`plan`] | what a device should hold, and the shortest commands to get it there: pure |
 //! | secrets | [`vault`] | the root key and its slots, sealing of each secret to its place, new keys, fingerprints |
 //! | storage | [`store`] | one schema and its statements, on SQLite and on PostgreSQL |
-//! | upkeep | [`upkeep`] | the data as a whole: a new server, a new root key, checks, backups, copies |
 //! | intentions | [`fleet`] | each change of intention as one transaction; a device's next commands; what a report means |
+//! | upkeep | [`upkeep`] | the data as a whole: a new server, a new root key, checks, backups, copies |
 //! | the broker | [`deliver`] | leases, what goes out, what is heard |
 //! | interfaces | [`api`] | HTTP |
 //!

@@ -14,8 +14,8 @@ const ATTEMPTS: u32 = 8;
 
 /// A change of intention under way: the transaction in which everything of it happens, or nothing.
 #[derive(Debug)]
-pub(super) struct Intent {
-    pub(super) tx: Transaction,
+pub(crate) struct Intent {
+    pub(crate) tx: Transaction,
     pub(super) fleet: Fleet,
     pub(super) actor: Actor,
     pub(super) now: i64,
@@ -93,7 +93,7 @@ impl Fleet {
         Ok(answer)
     }
 
-    pub(super) async fn begin(&self, actor: &Actor) -> Result<Intent, Refusal> {
+    pub(crate) async fn begin(&self, actor: &Actor) -> Result<Intent, Refusal> {
         let tx = self.store().intend().await?;
         Ok(Intent { tx, fleet: self.clone(), actor: actor.clone(), now: self.now() })
     }
@@ -113,7 +113,7 @@ impl Fleet {
 
 impl Intent {
     /// An entry in the audit: what was done to what, with what was before and is after, without secrets.
-    pub(super) async fn audit(&mut self, action: &str, subject: &str, detail: &Json) -> Result<(), Refusal> {
+    pub(crate) async fn audit(&mut self, action: &str, subject: &str, detail: &Json) -> Result<(), Refusal> {
         super::audit::append(self, action, subject, &detail.to_string()).await
     }
 

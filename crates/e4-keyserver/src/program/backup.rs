@@ -2,7 +2,7 @@
 
 use super::{
     config::Config,
-    open::{open, open_for_upkeep},
+    open::{open_beside, open_for_upkeep, somebody_here, with_vault},
     unlock::read_file,
 };
 use anyhow::{Context, bail, ensure};
@@ -62,6 +62,8 @@ impl Command {
                 input.rewind()?;
                 let store = Store::open(&config.database.url).await?;
                 let restored = restore_backup(&store, &vault, &input, &identity, SystemClock.now()).await?;
+                let fleet = with_vault(&config, store, vault);
+                fleet.hold(&somebody_here(), "restored from a backup").await?;
                 println!(
                     "{} rows were restored. The server starts held: it sends nothing until it is told to go on.",
                     restored.rows
@@ -74,10 +76,10 @@ impl Command {
 
 async fn create(config: &Config, file: &Path, recipients: &[String]) -> anyhow::Result<()> {
     ensure!(fs::symlink_metadata(file).is_err(), "{} exists, and nothing was changed", file.display());
-    let (store, vault) = open(config).await?;
+    let fleet = open_beside(config).await?;
     let folder = super::config::folder_of(file);
     let mut temporary = tempfile::Builder::new().prefix(".e4-").tempfile_in(folder)?;
-    let rows = create_backup(&store, &vault, recipients, SystemClock.now(), temporary.as_file_mut()).await?;
+    let rows = create_backup(fleet.store(), fleet.vault(), recipients, fleet.now(), temporary.as_file_mut()).await?;
     temporary.as_file().sync_all()?;
     temporary.persist_noclobber(file).map_err(|error| error.error)?;
     println!("{} holds {rows} rows. `backup verify` says whether it can be restored.", file.display());

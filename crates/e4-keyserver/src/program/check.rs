@@ -1,6 +1,6 @@
 //! `check`: whether everything in the database is as the server left it.
 
-use super::{config::Config, open::open};
+use super::{config::Config, open::open_beside};
 use anyhow::bail;
 use clap::Args as ClapArgs;
 use std::path::Path;
@@ -11,8 +11,9 @@ pub(crate) struct Args {}
 
 impl Args {
     pub(crate) async fn run(self, config: &Path) -> anyhow::Result<()> {
-        let (store, vault) = open(&Config::read(config)?).await?;
-        let findings = e4_keyserver::upkeep::check(&store, &vault).await?;
+        let fleet = open_beside(&Config::read(config)?).await?;
+        let vault = fleet.vault();
+        let findings = e4_keyserver::upkeep::check(fleet.store(), vault).await?;
         println!("Root key {}: {findings}", vault.root_fingerprint());
         println!("The public key of checkpoints is {}", hex::encode(vault.checkpoint_key()));
         if !findings.is_good() {

@@ -3,6 +3,7 @@
 use super::unlock::Source;
 use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
+use e4_keyserver::fleet::Policy;
 use serde::Deserialize;
 use std::{
     fs,
@@ -26,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) api: Api,
     #[serde(default)]
     pub(crate) broker: Broker,
+    #[serde(default)]
+    pub(crate) policy: Policy,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -134,7 +137,7 @@ impl Config {
     fn resolve(&mut self, folder: &Path) {
         // Shown as they were written.
         let folder = folder.strip_prefix(".").unwrap_or(folder);
-        let Self { database, vault, api, broker } = self;
+        let Self { database, vault, api, broker, policy: _ } = self;
         if let Some(path) = database.url.strip_prefix("sqlite:") {
             database.url = format!("sqlite:{}", folder.join(path).display());
         }
@@ -154,7 +157,7 @@ impl Config {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        let Self { database, vault, api, broker } = self;
+        let Self { database, vault, api, broker, policy: _ } = self;
         ensure!(
             ["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| database.url.starts_with(scheme)),
             "database.url begins with sqlite: or postgresql:"
@@ -246,6 +249,7 @@ mod tests {
             .collect();
         let all = read(&uncommented, &[]).unwrap();
         assert_eq!(all.api.address, Api::default().address);
+        assert_eq!(all.policy, Policy::default());
         assert_eq!(all.api.requests_per_minute, Api::default().requests_per_minute);
         assert_eq!(
             (all.broker.version, all.broker.client_id),

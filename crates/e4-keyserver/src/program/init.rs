@@ -2,6 +2,7 @@
 
 use super::{
     config::{Config, TEMPLATE},
+    open::with_vault,
     slots::warn_if_few,
     unlock::Source,
 };
@@ -11,12 +12,16 @@ use e4_keyserver::{
     fleet::{Clock, SystemClock},
     store::Store,
     upkeep::found,
-    vault::{SystemChance, Unlock, Vault, Work},
+    vault::{Chance, SystemChance, Unlock, Vault, Work},
 };
-use std::{fs, io::Write, path::Path};
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
 use zeroize::Zeroizing;
 
-/// Make a new server: configuration, database and vault
+/// Make a new server: configuration, database, vault, and a token of an administrator, which is shown once
 #[derive(ClapArgs)]
 pub(crate) struct Args {
     /// What is to open the vault: key-file:PATH (made if it is not there), env:NAME, passphrase-file:PATH or passphrase. Can
@@ -26,6 +31,9 @@ pub(crate) struct Args {
     /// The database, if it is not a file next to the configuration: `postgresql://user@host/name`
     #[arg(long, value_name = "URL")]
     database: Option<String>,
+    /// The name of the first administrator
+    #[arg(long, value_name = "NAME", default_value = "first administrator")]
+    administrator: String,
 }
 
 impl Args {
@@ -33,21 +41,28 @@ impl Args {
         ensure!(fs::symlink_metadata(path).is_err(), "{} exists, and nothing was changed", path.display());
         let text = self.configuration();
         let config = Config::from_template(&text, path)?;
+        let mut made = Made::default();
         for source in &config.vault.unlock {
-            make_key_file(source)?;
+            made.key_file(source)?;
         }
         let unlocks = config.vault.unlock.iter().map(Source::read_new).collect::<anyhow::Result<Vec<_>>>()?;
-        let now = SystemClock.now();
+        made.file(path, text.as_bytes())?;
+        made.database(&config.database.url);
         let vault = Vault::create(Box::new(SystemChance), &besides(&unlocks))?;
         let mut slots = Vec::new();
         for (number, unlock) in (1..).zip(&unlocks) {
-            slots.push(vault.new_slot(&format!("slot-{number}"), unlock, Work::DEFAULT, now)?);
+            slots.push(vault.new_slot(&format!("slot-{number}"), unlock, Work::DEFAULT, SystemClock.now())?);
         }
         let store = Store::open(&config.database.url).await?;
-        found(&store, &vault, &slots, now).await?;
-        write_new(path, text.as_bytes()).with_context(|| format!("could not write {}", path.display()))?;
+        found(&store, &vault, &slots).await?;
+        let token = with_vault(&config, store, vault).begin_fleet(&self.administrator).await?;
+        made.stays();
         println!("{} is the configuration: set the broker there, then `e4-keyserver run`.", path.display());
         warn_if_few(slots.len());
+        if let Some(secret) = token.secret {
+            println!("The token of `{}`, which is not shown again:", self.administrator);
+            println!("{}", *secret);
+        }
         Ok(())
     }
 
@@ -62,16 +77,49 @@ impl Args {
     }
 }
 
-/// A key file that is not there yet is made.
-fn make_key_file(source: &Source) -> anyhow::Result<()> {
-    let Source::KeyFile(path) = source else { return Ok(()) };
-    if fs::symlink_metadata(path).is_ok() {
-        return Ok(());
+/// Files that were made, and go again if it comes to nothing.
+#[derive(Default)]
+struct Made(Vec<PathBuf>);
+
+impl Made {
+    fn file(&mut self, path: &Path, content: &[u8]) -> anyhow::Result<()> {
+        write_new(path, content).with_context(|| format!("could not write {}", path.display()))?;
+        self.0.push(path.to_owned());
+        Ok(())
     }
-    let mut key = Zeroizing::new([0; 32]);
-    e4_keyserver::vault::Chance::fill(&SystemChance, &mut *key)?;
-    let text = Zeroizing::new(format!("{}\n", *Zeroizing::new(hex::encode(*key))));
-    write_new(path, text.as_bytes()).with_context(|| format!("could not write {}", path.display()))
+
+    /// A key file that is not there yet is made.
+    fn key_file(&mut self, source: &Source) -> anyhow::Result<()> {
+        let Source::KeyFile(path) = source else { return Ok(()) };
+        if fs::symlink_metadata(path).is_ok() {
+            return Ok(());
+        }
+        let mut key = Zeroizing::new([0; 32]);
+        SystemChance.fill(&mut *key)?;
+        let digits = Zeroizing::new(hex::encode(*key));
+        let line = Zeroizing::new([digits.as_bytes(), b"\n"].concat());
+        self.file(path, &line)
+    }
+
+    /// The file of a database that is about to be made.
+    fn database(&mut self, url: &str) {
+        let path = url.strip_prefix("sqlite:").map(PathBuf::from).filter(|path| fs::symlink_metadata(path).is_err());
+        for end in path.iter().flat_map(|_| ["", "-wal", "-shm", ".lock"]) {
+            self.0.extend(path.as_ref().map(|path| PathBuf::from(format!("{}{end}", path.display()))));
+        }
+    }
+
+    fn stays(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _not_there = fs::remove_file(path);
+        }
+    }
 }
 
 /// What others do not know, for the first keys.
@@ -87,7 +135,7 @@ fn besides(unlocks: &[Unlock]) -> Zeroizing<Vec<u8>> {
 }
 
 /// A file for its owner alone, which was not there.
-pub(crate) fn write_new(path: &Path, content: &[u8]) -> std::io::Result<()> {
+fn write_new(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

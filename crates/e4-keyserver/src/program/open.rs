@@ -3,21 +3,40 @@
 use super::{config::Config, unlock::Source};
 use anyhow::{Context, anyhow};
 use e4_keyserver::{
+    fleet::{Actor, Fleet, SystemClock},
+    model::Role,
     store::Store,
     upkeep::{UpkeepError, load_slots, load_stored},
     vault::{Slot, Stored, SystemChance, Vault},
 };
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
-/// The database and the open vault of a server.
-pub(crate) async fn open(config: &Config) -> anyhow::Result<(Store, Vault)> {
-    let store = Store::open(&config.database.url).await?;
+/// The fleet of the configuration, which nobody else works on.
+pub(crate) async fn open(config: &Config) -> anyhow::Result<Fleet> {
+    fleet(config, Store::open(&config.database.url).await?).await
+}
+
+/// The same, for something short beside a server that may run.
+pub(crate) async fn open_beside(config: &Config) -> anyhow::Result<Fleet> {
+    fleet(config, Store::open_beside(&config.database.url).await?).await
+}
+
+async fn fleet(config: &Config, store: Store) -> anyhow::Result<Fleet> {
     let mut tx = store.read().await?;
     let stored = load_stored(&mut tx).await.context("run `e4-keyserver init` first")?;
     let slots = load_slots(&mut tx).await?;
     drop(tx);
     let vault = open_vault(&config.vault.unlock, &slots, &stored)?;
-    Ok((store, vault))
+    Ok(with_vault(config, store, vault))
+}
+
+pub(crate) fn with_vault(config: &Config, store: Store, vault: Vault) -> Fleet {
+    Fleet::new(store, Arc::new(vault), Arc::new(SystemClock), config.policy.clone())
+}
+
+/// Who works on this machine, as the audit names it.
+pub(crate) fn somebody_here() -> Actor {
+    Actor::new("command line", Role::Administrator, "server")
 }
 
 /// Opens a vault by the first source that does.

@@ -1,10 +1,14 @@
 //! `rekey`: a new root key.
 
-use super::{config::Config, open::open, slots::warn_if_few, unlock::Source};
+use super::{
+    config::Config,
+    open::{open, open_vault, somebody_here, with_vault},
+    slots::warn_if_few,
+    unlock::Source,
+};
 use anyhow::ensure;
 use clap::Args as ClapArgs;
 use e4_keyserver::{
-    fleet::{Clock, SystemClock},
     upkeep::{Progress, begin_rekey, continue_rekey, load_slots, load_stored},
     vault::{Slot, Stored, SystemChance, Unlock, Vault, Work},
 };
@@ -25,25 +29,27 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, config: &Path) -> anyhow::Result<()> {
         let config = Config::read(config)?;
-        let (store, mut vault) = open(&config).await?;
-        let now = SystemClock.now();
-        if vault.has_previous() {
-            println!("Going on with root key {}.", vault.root_fingerprint());
+        let mut fleet = open(&config).await?;
+        let actor = somebody_here();
+        if fleet.vault().has_previous() {
+            println!("Going on with root key {}.", fleet.vault().root_fingerprint());
         } else {
-            let mut tx = store.read().await?;
+            let mut tx = fleet.store().read().await?;
             let (slots, stored) = (load_slots(&mut tx).await?, load_stored(&mut tx).await?);
             drop(tx);
             let kept = self.kept(&config, &slots, &stored)?;
-            vault = vault.with_new_root()?;
+            // The same vault once more, which is to be another one.
+            let vault = open_vault(&config.vault.unlock, &slots, &stored)?.with_new_root()?;
             let new = kept
                 .iter()
-                .map(|(slot, unlock)| vault.new_slot(&slot.name, unlock, Work::DEFAULT, now))
+                .map(|(slot, unlock)| vault.new_slot(&slot.name, unlock, Work::DEFAULT, fleet.now()))
                 .collect::<Result<Vec<_>, _>>()?;
-            begin_rekey(&store, &vault, &new, now).await?;
-            println!("{} is the new root key, in {} slots.", vault.root_fingerprint(), new.len());
+            fleet = with_vault(&config, fleet.store().clone(), vault);
+            begin_rekey(&fleet, &actor, &new).await?;
+            println!("{} is the new root key, in {} slots.", fleet.vault().root_fingerprint(), new.len());
             warn_if_few(new.len());
         }
-        let Progress { rows, resealed } = continue_rekey(&store, &mut vault, || SystemClock.now(), |_| ()).await?;
+        let Progress { rows, resealed } = continue_rekey(&fleet, &actor, |_| ()).await?;
         println!("{resealed} of {rows} rows were sealed anew, and nothing is under an older root key any more.");
         println!("Backups from before open with the old slots only.");
         Ok(())

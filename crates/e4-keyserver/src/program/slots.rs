@@ -1,10 +1,13 @@
 //! `slots`: the ways to open the vault.
 
-use super::{config::Config, open::open, unlock::Source};
+use super::{
+    config::Config,
+    open::{open_beside, somebody_here},
+    unlock::Source,
+};
 use anyhow::Context;
 use clap::Subcommand;
 use e4_keyserver::{
-    fleet::{Clock, SystemClock},
     upkeep::{add_slot, load_slots, remove_slot},
     vault::{Slot, Work},
 };
@@ -32,33 +35,29 @@ pub(crate) enum Command {
 
 impl Command {
     pub(crate) async fn run(self, config: &Path) -> anyhow::Result<()> {
-        let (store, vault) = open(&Config::read(config)?).await?;
+        let fleet = open_beside(&Config::read(config)?).await?;
         match self {
             Self::List => {
-                for Slot { name, kind, .. } in load_slots(&mut store.read().await?).await? {
+                for Slot { name, kind, .. } in load_slots(&mut fleet.store().read().await?).await? {
                     println!("{name}: {}", kind.word());
                 }
             }
             Self::Add { name, with } => {
-                let slot = vault.new_slot(&name, &with.read_new()?, Work::DEFAULT, SystemClock.now())?;
-                let mut tx = store.intend().await?;
-                add_slot(&mut tx, &slot).await?;
-                tx.commit().await?;
+                let slot = fleet.vault().new_slot(&name, &with.read_new()?, Work::DEFAULT, fleet.now())?;
+                add_slot(&fleet, &somebody_here(), &slot).await?;
                 println!(
                     "Slot `{name}` opens the vault. So that it is tried at start, name {with} in `vault.unlock` of the configuration."
                 );
             }
             Self::Remove { name } => {
-                let mut tx = store.intend().await?;
-                remove_slot(&mut tx, &name).await?;
-                tx.commit().await?;
+                remove_slot(&fleet, &somebody_here(), &name).await?;
                 println!(
                     "Slot `{name}` is gone. Who knew what opened it and has an old copy of the database opens that copy still: \
                      `rekey` makes a new root key."
                 );
             }
         }
-        let slots = load_slots(&mut store.read().await?).await.context("the slots could not be counted")?;
+        let slots = load_slots(&mut fleet.store().read().await?).await.context("the slots could not be counted")?;
         warn_if_few(slots.len());
         Ok(())
     }

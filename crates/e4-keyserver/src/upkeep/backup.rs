@@ -4,12 +4,13 @@ use super::{
     Findings, UpkeepError,
     cell::Cell,
     examine::Examiner,
-    keys::{has_vault, set_meta},
+    keys::has_vault,
     lines::{Header, LineReader, LineWriter},
     rows::{PAGE, insert, page},
     tables::{TABLES, Table},
 };
 use crate::{
+    fleet::Held,
     store::{Store, Transaction, Value, schema::schema_version},
     vault::{RootFingerprint, Slot, SlotKind, Stored, Vault},
 };
@@ -220,5 +221,7 @@ async fn hold(tx: &mut Transaction, made: i64, now: i64) -> Result<(), UpkeepErr
     )
     .await?;
     tx.execute("UPDATE outbox SET bytes = $1 WHERE bytes IS NOT NULL", &[Value::Null]).await?;
-    set_meta(tx, "held", b"restored from a backup").await
+    let reason =
+        "it was restored from a backup, and what was sent since is not known: look at what it would do, then release";
+    Ok(Held { reason: reason.to_owned(), since: now }.write(tx).await?)
 }

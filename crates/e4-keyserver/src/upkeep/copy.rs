@@ -8,10 +8,14 @@ use super::{
     rows::{insert, page},
     tables::{TABLES, Table},
 };
-use crate::store::{Store, Transaction};
+use crate::{
+    fleet::Held,
+    store::{Store, Transaction},
+};
 use sha3::{Digest, Sha3_256};
 
-/// Copies all rows into a database that has no vault, and verifies each of them there, before anything of it holds.
+/// Copies all rows into a database that has no vault, and verifies each of them there before it commits. The first one holds
+/// from then on.
 ///
 /// # Errors
 ///
@@ -44,6 +48,13 @@ pub async fn copy(from: &Store, to: &Store, now: i64) -> Result<u64, UpkeepError
         copied += in_target.0;
     }
     target.commit().await?;
+    drop(source);
+    // Two servers on copies would give the same device different commands of one second.
+    let mut source = from.write().await?;
+    let reason =
+        "it was copied to another database, and goes on from there: release it only if nothing runs on that copy";
+    Held { reason: reason.to_owned(), since: now }.write(&mut source).await?;
+    source.commit().await?;
     Ok(copied)
 }
 

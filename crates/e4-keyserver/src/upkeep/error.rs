@@ -1,4 +1,4 @@
-use crate::{store::StoreError, vault::VaultError};
+use crate::{fleet::Refusal, store::StoreError, vault::VaultError};
 use std::{fmt, io};
 
 /// Why something on the server's own data was not done.
@@ -34,6 +34,12 @@ impl std::error::Error for UpkeepError {}
 impl From<StoreError> for UpkeepError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<Refusal> for UpkeepError {
+    fn from(refusal: Refusal) -> Self {
+        Self::State(refusal.to_string())
     }
 }
 

@@ -2,9 +2,11 @@
 
 use super::UpkeepError;
 use crate::{
+    fleet::{Actor, Fleet},
     store::{Transaction, Value},
     vault::{RootFingerprint, Slot, SlotKind, Stored, VaultError},
 };
+use serde_json::json;
 
 const ROOT: &str = "root";
 const LASTING: &str = "lasting";
@@ -80,7 +82,32 @@ pub(super) async fn save_stored(tx: &mut Transaction, stored: &Stored) -> Result
 /// # Errors
 ///
 /// The database, or a name that is taken.
-pub async fn add_slot(tx: &mut Transaction, slot: &Slot) -> Result<(), UpkeepError> {
+pub async fn add_slot(fleet: &Fleet, actor: &Actor, slot: &Slot) -> Result<(), UpkeepError> {
+    let mut intent = fleet.begin(actor).await?;
+    insert_slot(&mut intent.tx, slot).await?;
+    intent.audit("add slot", &slot.name, &json!({ "kind": slot.kind.word() })).await?;
+    Ok(intent.tx.commit().await?)
+}
+
+/// Removes a slot that is not the last one.
+///
+/// # Errors
+///
+/// The database, the last slot, or none of this name.
+pub async fn remove_slot(fleet: &Fleet, actor: &Actor, name: &str) -> Result<(), UpkeepError> {
+    let mut intent = fleet.begin(actor).await?;
+    let slots = load_slots(&mut intent.tx).await?;
+    let slot = slots.iter().find(|it| it.name == name);
+    let slot = slot.ok_or_else(|| VaultError::NoSlot { wanted: format!("`{name}`") })?;
+    if slots.len() == 1 {
+        return Err(UpkeepError::State(format!("`{name}` is the last slot: without it nothing opens the vault again")));
+    }
+    intent.tx.execute("DELETE FROM slots WHERE name = $1", &[Value::from(name)]).await?;
+    intent.audit("remove slot", name, &json!({ "kind": slot.kind.word() })).await?;
+    Ok(intent.tx.commit().await?)
+}
+
+pub(super) async fn insert_slot(tx: &mut Transaction, slot: &Slot) -> Result<(), UpkeepError> {
     let added = tx
         .execute(
             "INSERT INTO slots (name, kind, parameters, wrapped, created) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
@@ -96,29 +123,12 @@ pub async fn add_slot(tx: &mut Transaction, slot: &Slot) -> Result<(), UpkeepErr
     if added == 1 { Ok(()) } else { Err(UpkeepError::State(format!("there is a slot `{}` already", slot.name))) }
 }
 
-/// Removes a slot that is not the last one.
-///
-/// # Errors
-///
-/// The database, the last slot, or none of this name.
-pub async fn remove_slot(tx: &mut Transaction, name: &str) -> Result<(), UpkeepError> {
-    let slots = load_slots(tx).await?;
-    if !slots.iter().any(|it| it.name == name) {
-        return Err(VaultError::NoSlot { wanted: format!("`{name}`") }.into());
-    }
-    if slots.len() == 1 {
-        return Err(UpkeepError::State(format!("`{name}` is the last slot: without it nothing opens the vault again")));
-    }
-    tx.execute("DELETE FROM slots WHERE name = $1", &[Value::from(name)]).await?;
-    Ok(())
-}
-
-pub(super) async fn meta(tx: &mut Transaction, name: &str) -> Result<Option<Vec<u8>>, UpkeepError> {
+async fn meta(tx: &mut Transaction, name: &str) -> Result<Option<Vec<u8>>, UpkeepError> {
     let row = tx.query_opt("SELECT value FROM meta WHERE name = $1", &[Value::from(name)]).await?;
     Ok(row.map(|row| row.bytes(0).map(<[u8]>::to_vec)).transpose()?)
 }
 
-pub(super) async fn set_meta(tx: &mut Transaction, name: &str, value: &[u8]) -> Result<(), UpkeepError> {
+async fn set_meta(tx: &mut Transaction, name: &str, value: &[u8]) -> Result<(), UpkeepError> {
     tx.execute(
         "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         &[Value::from(name), Value::from(value)],

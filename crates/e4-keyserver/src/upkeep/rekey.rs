@@ -8,14 +8,16 @@
 use super::{
     UpkeepError,
     examine::{NamedRow, resealed},
-    keys::{add_slot, save_stored},
+    keys::{insert_slot, save_stored},
     rows::page,
     tables::{TABLES, Table, placeholders},
 };
 use crate::{
-    store::{Store, Transaction, Value},
-    vault::{Slot, Vault},
+    fleet::{Actor, Fleet},
+    store::{Transaction, Value},
+    vault::{Column, Slot, Stored, Vault},
 };
+use serde_json::json;
 
 /// How far a new root key has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,24 +28,26 @@ pub struct Progress {
     pub resealed: u64,
 }
 
-/// Puts a new root key into place of the old one: `vault` is what `Vault::with_new_root` gave, and `slots` its slots.
+/// Puts a new root key into place of the old one: the vault of the fleet is what [`Vault::with_new_root`] gave, and these are its slots.
 ///
 /// # Errors
 ///
 /// The database, no slot, or a server that runs on this database.
-pub async fn begin_rekey(store: &Store, vault: &Vault, slots: &[Slot], now: i64) -> Result<(), UpkeepError> {
+pub async fn begin_rekey(fleet: &Fleet, actor: &Actor, slots: &[Slot]) -> Result<(), UpkeepError> {
     if slots.is_empty() {
         return Err(UpkeepError::State("without a slot nothing opens the vault again".to_owned()));
     }
-    let mut tx = store.intend().await?;
-    refuse_while_running(&mut tx, now).await?;
-    tx.execute("DELETE FROM slots", &[]).await?;
+    let mut intent = fleet.begin(actor).await?;
+    refuse_while_running(&mut intent.tx, fleet.now()).await?;
+    intent.tx.execute("DELETE FROM slots", &[]).await?;
     for slot in slots {
-        add_slot(&mut tx, slot).await?;
+        insert_slot(&mut intent.tx, slot).await?;
     }
-    save_stored(&mut tx, &vault.stored()?).await?;
-    tx.commit().await?;
-    Ok(())
+    save_stored(&mut intent.tx, &fleet.vault().stored()?).await?;
+    let names: Vec<_> = slots.iter().map(|it| it.name.as_str()).collect();
+    let root = fleet.vault().root_fingerprint().to_string();
+    intent.audit("new root key", &root, &json!({ "slots": names })).await?;
+    Ok(intent.tx.commit().await?)
 }
 
 /// Seals all rows under the new root key, and forgets the one before. It can be interrupted, and begun again.
@@ -52,32 +56,34 @@ pub async fn begin_rekey(store: &Store, vault: &Vault, slots: &[Slot], now: i64)
 ///
 /// The database, a server that runs on it, or a value that does not open: it is left as it is, and so is the old root key.
 pub async fn continue_rekey(
-    store: &Store,
-    vault: &mut Vault,
-    now: impl Fn() -> i64,
+    fleet: &Fleet,
+    actor: &Actor,
     mut told: impl FnMut(Progress),
 ) -> Result<Progress, UpkeepError> {
     let mut progress = Progress::default();
-    for table in TABLES.iter().filter(|it| it.name != "meta") {
+    for table in
+        TABLES.iter().filter(|it| Column::ALL.iter().any(|column| column.table() == it.name) && it.name != "meta")
+    {
         let mut after = None;
         loop {
-            let mut tx = store.write().await?;
-            refuse_while_running(&mut tx, now()).await?;
+            let mut tx = fleet.store().write().await?;
+            refuse_while_running(&mut tx, fleet.now()).await?;
             let rows = page(&mut tx, table, after.as_deref()).await?;
             let Some(last) = rows.last() else { break };
             for row in &rows {
                 progress.rows += 1;
-                progress.resealed += u64::from(reseal(&mut tx, vault, &NamedRow { table, row }).await?);
+                progress.resealed += u64::from(reseal(&mut tx, fleet.vault(), &NamedRow { table, row }).await?);
             }
             after = Some(last.clone());
             tx.commit().await?;
             told(progress);
         }
     }
-    vault.forget_previous();
-    let mut tx = store.write().await?;
-    save_stored(&mut tx, &vault.stored()?).await?;
-    tx.commit().await?;
+    let mut intent = fleet.begin(actor).await?;
+    save_stored(&mut intent.tx, &Stored { previous_root: None, ..fleet.vault().stored()? }).await?;
+    let root = fleet.vault().root_fingerprint().to_string();
+    intent.audit("old root key forgotten", &root, &json!({ "resealed": progress.resealed })).await?;
+    intent.tx.commit().await?;
     Ok(progress)
 }
 
