@@ -4,27 +4,35 @@
 mod access;
 mod actor;
 mod add_devices;
+mod advance;
 mod audit;
 mod cancel;
 mod client_keys;
 mod clock;
 mod device;
+mod event;
 mod exchange;
 mod find;
 mod groups;
+mod hear;
 mod held;
 pub(crate) mod intent;
 mod invitations;
+mod keyring;
 mod keys;
 mod list;
 mod members;
 mod policy;
 mod refusal;
 mod rotate;
+mod round;
+mod row;
+mod said;
 mod server_key;
 mod sweep;
 mod tokens;
 mod topics;
+mod wanted;
 mod withdraw;
 
 pub use access::Who;
@@ -33,14 +41,17 @@ pub use add_devices::{Added, NewDevice, NewDeviceKey};
 pub use audit::{AuditEntry, ExportCursor, Verified, verify_export};
 pub use clock::{Clock, SystemClock};
 pub use device::DeviceChange;
+pub use event::Event;
 pub use exchange::{Advanced, Answer, Arrived, Handed, Publication, Round};
 pub use groups::{GroupChange, NewGroup};
+pub use hear::Judged;
 pub use held::Held;
 pub use invitations::{Bundle, Invitation, Registered, ToRegister};
 pub(crate) use list::{device_id, moment};
 pub use policy::{GroupPolicy, Leave, Policy, TopicPolicy};
 pub use refusal::{Fault, Refusal, RefusalKind};
 pub use rotate::OrderDetail;
+pub use said::Said;
 pub use tokens::TokenMade;
 pub use topics::{NewTopic, TopicAdded, TopicChange};
 pub use withdraw::{Reach, Through, Withdrawal};
@@ -48,6 +59,7 @@ pub use withdraw::{Reach, Through, Withdrawal};
 use crate::{store::Store, vault::Vault};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use tokio::sync::broadcast;
 
 /// A fleet: where it is stored, what opens its secrets, what time it is, and how long what is waited for. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -56,13 +68,14 @@ pub struct Fleet {
     vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
     policy: Arc<Policy>,
+    events: broadcast::Sender<Event>,
 }
 
 impl Fleet {
     /// The fleet of a database.
     #[must_use]
     pub fn new(store: Store, vault: Arc<Vault>, clock: Arc<dyn Clock>, policy: Policy) -> Self {
-        Self { store, vault, clock, policy: Arc::new(policy) }
+        Self { store, vault, clock, policy: Arc::new(policy), events: broadcast::Sender::new(event::WAITING) }
     }
 
     /// Where it is stored.

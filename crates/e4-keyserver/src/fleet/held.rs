@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     model::Role,
+    plan::Standing,
     store::{Transaction, Value},
 };
 use serde::{Deserialize, Serialize};
@@ -75,11 +76,11 @@ impl Fleet {
         self.intention(actor, Role::Operator, ("hold", "server"), |intent| hold(intent, reason)).await
     }
 
-    /// Goes on. What the clock says now counts.
+    /// Goes on. What the clock says now counts, and devices that took commands of another server are given everything anew.
     ///
     /// # Errors
     ///
-    /// [`RefusalKind::Conflict`] if the server does not hold.
+    /// [`RefusalKind::Conflict`] if the server does not hold, and no device is ahead.
     pub async fn release(&self, actor: &Actor) -> Result<(), Refusal> {
         self.intention(actor, Role::Operator, ("release", "server"), release).await
     }
@@ -130,13 +131,16 @@ async fn hold(mut intent: Intent, reason: &str) -> Attempted<()> {
 }
 
 async fn release(mut intent: Intent) -> Attempted<()> {
-    let Some(held) = Held::read(&mut intent.tx).await? else {
+    let (held, now) = (Held::read(&mut intent.tx).await?, intent.now);
+    let [unknown, ahead] = [Standing::Unknown, Standing::Ahead].map(|standing| Value::from(standing.word()));
+    let sql = "UPDATE devices SET standing = $1, standing_since = $2, due = $2, attempts = 0 WHERE standing = $3";
+    let devices = intent.tx.execute(sql, &[unknown, Value::from(now), ahead]).await?;
+    if held.is_none() && devices == 0 {
         return Err(RefusalKind::Conflict.because("the server does not hold: there is nothing to release"));
-    };
+    }
     intent.tx.execute("DELETE FROM meta WHERE name = $1", &[Value::from(HELD)]).await?;
-    let now = intent.now;
     see(&mut intent.tx, now).await?;
-    intent.audit("release", "server", &json!({ "reason": held.reason, "since": held.since })).await?;
+    intent.audit("release", "server", &json!({ "held": held, "devices": devices })).await?;
     Ok((intent, ()))
 }
 

@@ -34,6 +34,8 @@ pub struct Policy {
     pub client_keys: i64,
     /// A clock that jumped further than this since the server last looked makes it hold.
     pub clock_jump: i64,
+    /// More devices than these that took commands of another server make this one hold.
+    pub most_ahead: i64,
     /// How long the audit is kept; 0: for ever.
     pub audit_kept: i64,
     /// How long an invitation can be used, unless it says otherwise.
@@ -71,6 +73,7 @@ impl Default for Policy {
             between_rotations: MINUTE,
             client_keys: DAY,
             clock_jump: DAY,
+            most_ahead: 3,
             audit_kept: 400 * DAY,
             invitation: DAY,
         }

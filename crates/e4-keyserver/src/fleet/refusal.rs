@@ -1,6 +1,9 @@
 //! Why something was not done.
 
-use crate::{store::StoreError, vault::VaultError};
+use crate::{
+    store::{StoreError, Transient},
+    vault::VaultError,
+};
 use std::fmt;
 
 /// Why something was not done, as a sentence for whoever asked.
@@ -82,6 +85,12 @@ impl Refusal {
     /// Whether it lies with what was asked for, and not with the server.
     pub(super) const fn is_about_the_request(&self) -> bool {
         !matches!(self.kind, RefusalKind::Unavailable | RefusalKind::Damaged)
+    }
+}
+
+impl Transient for Refusal {
+    fn is_transient(&self) -> bool {
+        self.again
     }
 }
 

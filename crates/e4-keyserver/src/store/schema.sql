@@ -37,6 +37,8 @@ CREATE TABLE devices (
     next_server_key BIGINT,
     next_since BIGINT,
     client_key_since BIGINT NOT NULL,
+    -- When a topic key was last sealed under its present key; null: none was, so that whoever learns it learns nothing by it.
+    keyed BIGINT,
     -- Its lane.
     lane_last BIGINT NOT NULL,
     lane_used BIGINT NOT NULL,
@@ -55,7 +57,7 @@ CREATE TABLE devices (
     due BIGINT,
     attempts BIGINT NOT NULL
 );
-CREATE INDEX devices_due ON devices (slice, due) WHERE due IS NOT NULL;
+CREATE INDEX devices_due ON devices (due, slice) WHERE due IS NOT NULL;
 CREATE INDEX devices_standing ON devices (standing, id);
 
 -- No two secrets of the fleet are equal: keyed fingerprints of client keys, server keys and topic keys.
