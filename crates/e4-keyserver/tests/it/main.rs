@@ -11,4 +11,6 @@
     reason = "a test fails by panicking"
 )]
 
+mod kit;
 mod planner;
+mod store;
