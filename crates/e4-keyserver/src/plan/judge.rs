@@ -134,6 +134,3 @@ fn trouble(report: &Report) -> Option<Standing> {
         _ => None,
     }
 }
-
-#[cfg(test)]
-mod tests;
