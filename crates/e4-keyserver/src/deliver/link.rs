@@ -3,13 +3,13 @@
 use super::{
     broker::Broker,
     nobody::nobody,
-    standing::{Board, BrokerState, Hearing},
+    standing::{Bells, Board, BrokerState, Hearing},
 };
 use e4::{ClientId, TopicFilter};
 use e4_mqtt::{BrokerError, Connection, Event, Message, QoS};
-use std::{future::pending, pin::Pin, time::Duration};
+use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     time::sleep,
 };
 
@@ -42,8 +42,7 @@ pub(super) struct Outputs {
     pub(super) heard: mpsc::Sender<Heard>,
     /// The connection, while it is up.
     pub(super) up: watch::Sender<Option<Connection>>,
-    /// Reports may have been missed: read what the broker keeps.
-    pub(super) missed: std::sync::Arc<Notify>,
+    pub(super) bells: Arc<Bells>,
 }
 
 /// Messages that wait to be taken from a connection, each way.
@@ -118,7 +117,7 @@ async fn keep_one(broker: &Broker, retry: Duration, outputs: &Outputs) -> Result
                     }
                     Event::Overflowed(lost) => {
                         metrics::counter!("e4_reports_overflowed_total").increment(lost.messages);
-                        outputs.missed.notify_one();
+                        outputs.bells.missed.notify_one();
                     }
                     _ => (),
                 }
@@ -143,7 +142,7 @@ impl Outputs {
         self.board.broker(BrokerState::Connected);
         self.up.send_replace(Some(connection.clone()));
         // Meanwhile devices may have reported.
-        self.missed.notify_one();
+        self.bells.missed.notify_one();
     }
 
     fn down(&self, reason: String) {

@@ -2,7 +2,7 @@
 
 use e4_mqtt::QoS;
 use std::{sync::Arc, time::Instant};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// How delivery stands now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,17 @@ impl Hearing {
             "the broker does not let this server read the reports of devices ({reason}): have it allow to subscribe to e4/+/report"
         ))
     }
+}
+
+/// What parts of delivery tell each other.
+#[derive(Debug, Default)]
+pub(super) struct Bells {
+    /// Something may be due.
+    pub(super) due: Notify,
+    /// Reports were judged, and orders may go on.
+    pub(super) judged: Notify,
+    /// Reports may have been missed: read what the broker keeps.
+    pub(super) missed: Notify,
 }
 
 /// A handle on it, which all parts of delivery share.

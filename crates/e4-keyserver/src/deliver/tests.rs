@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     task::JoinHandle,
     time::timeout,
 };
@@ -83,7 +83,7 @@ impl Linked {
         let (heard, taken) = mpsc::channel(16);
         let (standing, up) = (board.watch(), watch::Sender::new(None));
         let subscribed = up.subscribe();
-        let outputs = Outputs { board, heard, up, missed: Arc::new(Notify::new()) };
+        let outputs = Outputs { board, heard, up, bells: Arc::default() };
         let task = tokio::spawn(async move { link::keep(&broker, RETRY, &outputs).await });
         Self { standing, heard: taken, up: subscribed, task }
     }
