@@ -211,7 +211,8 @@ impl Ear<'_> {
                 let soon = now + pacing::AFTER_REPORT;
                 Some(device.due.map_or(soon, |due| due.min(soon)))
             }
-            _ if judgement.progress => {
+            // A device that was sent nothing yet may report first, and is not to wait for that.
+            _ if judgement.progress || device.attempts == 0 => {
                 device.attempts = 0;
                 Some(now)
             }
