@@ -4,9 +4,12 @@ mod backup;
 mod check;
 mod config;
 mod copy;
+mod demo;
 mod init;
 mod open;
 mod rekey;
+mod run;
+mod server;
 mod slots;
 mod unlock;
 
@@ -42,6 +45,8 @@ pub(crate) struct Program {
 #[derive(Subcommand)]
 enum Command {
     Init(init::Args),
+    Run(run::Args),
+    Demo(demo::Args),
     #[command(subcommand)]
     Slots(slots::Command),
     Rekey(rekey::Args),
@@ -58,6 +63,8 @@ impl Program {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Init(args) => args.run(&self.config).await,
+            Command::Run(args) => args.run(&self.config).await,
+            Command::Demo(args) => args.run().await,
             Command::Slots(command) => command.run(&self.config).await,
             Command::Rekey(args) => args.run(&self.config).await,
             Command::Check(args) => args.run(&self.config).await,
