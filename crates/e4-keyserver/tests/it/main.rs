@@ -14,3 +14,4 @@
 mod kit;
 mod planner;
 mod store;
+mod upkeep;
