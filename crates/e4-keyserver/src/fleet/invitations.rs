@@ -158,9 +158,13 @@ impl Fleet {
         };
         let invited: ToRegister =
             serde_json::from_str(&detail).map_err(|_| Refusal::damaged("an invitation cannot be read"))?;
+        // What is refused rolls back, and the token works still.
         let added = match to_device(invited, public_key, name) {
             Ok(device) => add_devices(intent, Arc::new(vec![device]), pair.clone()).await,
-            Err(refusal) => Err(refusal),
+            Err(refusal) => {
+                drop(intent);
+                Err(refusal)
+            }
         };
         let (intent, added) = match added {
             Ok(added) => added,

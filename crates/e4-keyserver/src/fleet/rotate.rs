@@ -4,7 +4,7 @@
 //! `switching` only waits for the rest to say that they have it, and a later one goes on from there.
 
 use super::{
-    Actor, Fleet, Leave, Policy, Refusal, RefusalKind, TopicPolicy,
+    Actor, Fleet, Held, Leave, Policy, Refusal, RefusalKind, TopicPolicy,
     intent::{Attempted, Intent},
     keys::{NewVersions, in_use, new_versions},
     members::members_are_due,
@@ -239,6 +239,9 @@ impl Fleet {
     /// The database.
     pub async fn begin_waiting(&self) -> Result<u64, Refusal> {
         let mut tx = self.store().read().await?;
+        if Held::read(&mut tx).await?.is_some() {
+            return Ok(0);
+        }
         let sql = "SELECT DISTINCT topic FROM orders WHERE kind = 0 AND state = 0";
         let topics: Result<Vec<_>, _> = tx.query(sql, &[]).await?.iter().map(|row| row.int(0)).collect();
         let topics = topics?;
