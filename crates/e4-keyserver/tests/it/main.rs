@@ -11,6 +11,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod intent;
 mod kit;
 mod planner;
 mod store;
