@@ -6,6 +6,7 @@ mod actor;
 mod add_devices;
 mod advance;
 mod audit;
+mod behind;
 mod cancel;
 mod client_keys;
 mod clock;
@@ -69,13 +70,21 @@ pub struct Fleet {
     clock: Arc<dyn Clock>,
     policy: Arc<Policy>,
     events: broadcast::Sender<Event>,
+    pulse: Arc<advance::Pulse>,
 }
 
 impl Fleet {
     /// The fleet of a database.
     #[must_use]
     pub fn new(store: Store, vault: Arc<Vault>, clock: Arc<dyn Clock>, policy: Policy) -> Self {
-        Self { store, vault, clock, policy: Arc::new(policy), events: broadcast::Sender::new(event::WAITING) }
+        Self {
+            store,
+            vault,
+            clock,
+            policy: Arc::new(policy),
+            events: broadcast::Sender::new(event::WAITING),
+            pulse: Arc::default(),
+        }
     }
 
     /// Where it is stored.

@@ -35,6 +35,9 @@ pub(super) struct Args {
     /// What it is, if its name does not end in .csv, .jsonl or .toml
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// Of a fleet file: say what would move, and change nothing. Lists are all or nothing anyway
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -65,8 +68,11 @@ impl Args {
 
 pub(super) fn run(args: &Args, server: &Server, output: Output) -> Result<(), Failure> {
     let kind = match (args.format()?, &args.file) {
-        (Format::Fleet, Source::File(path)) => return import_fleet::run(path, server, output),
+        (Format::Fleet, Source::File(path)) => return import_fleet::run(path, args.dry_run, server, output),
         (Format::Fleet, _) => return Err(anyhow!("a fleet file names other files, and has to be a file").into()),
+        _ if args.dry_run => {
+            return Err(anyhow!("--dry-run is for a fleet file: a list is taken whole or not at all").into());
+        }
         (Format::Csv, _) => "text/csv",
         (Format::Jsonl, _) => "application/jsonl",
     };

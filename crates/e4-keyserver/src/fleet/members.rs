@@ -9,7 +9,7 @@ use e4::ClientId;
 use std::collections::BTreeSet;
 
 /// Devices with access to the topic `$2`, directly or by a group.
-const MEMBERS: &str = "SELECT device FROM device_access WHERE topic = ANY($2)
+pub(super) const MEMBERS: &str = "SELECT device FROM device_access WHERE topic = ANY($2)
      UNION SELECT m.device FROM members m JOIN group_access g ON g.grp = m.grp WHERE g.topic = ANY($2)";
 
 /// Has the planner look at everybody who has access to these topics.

@@ -105,7 +105,7 @@ pub fn difference(known: &Known, wanted: &Wanted, features: &Features) -> Plan {
     plan.pack(of_len(true));
     plan.pack(of_len(false));
     plan.pack(changes.iter().filter_map(|(change, ..)| Some(vec![change.next?])));
-    plan.batches.extend(key_move(known, &held, wanted, features).map(Batch::of));
+    plan.batches.extend(key_move(&held, wanted, features).map(Batch::of));
     plan
 }
 
@@ -166,15 +166,14 @@ impl Change {
 }
 
 /// The last command of a series: what follows it comes under another key. Not for a device that does not report, since nobody
-/// would know under which.
-fn key_move(known: &Known, held: &Possible, wanted: &Wanted, features: &Features) -> Option<Step> {
+/// would know under which; nor for one of which it is not known what it holds, and so not whether it would be another key.
+fn key_move(held: &Possible, wanted: &Wanted, features: &Features) -> Option<Step> {
     let is_public = features.mode == Mode::PublicKey;
-    let server = wanted.server_key.filter(|version| {
-        is_public && (known.states.is_empty() || held.server_keys.iter().any(|held| *held != Some(*version)))
-    });
+    let is_moved = |version: &u32| held.server_keys.iter().all(|held| *held == Some(*version));
+    let server = wanted.server_key.filter(|version| is_public && !is_moved(version));
     let server = server.map(|version| Step::SetServerKey { version });
     let client = wanted.new_client_key.map(|version| Step::SetClientKey { version });
-    server.or(client).filter(|_| features.reports)
+    server.or(client).filter(|_| features.reports && !held.server_keys.is_empty())
 }
 
 /// What a device may hold: of each thing, all that it may be.
@@ -228,8 +227,145 @@ impl Possible {
 mod tests {
     use super::*;
 
+    const NEW: Features = Features { mode: Mode::PublicKey, reports: true, knows_next_keys: true };
+    const OLD: Features = Features { knows_next_keys: false, ..NEW };
+
+    fn topic(number: u8) -> TopicHash {
+        TopicHash::from_bytes([number; 16])
+    }
+
+    fn peer(number: u8) -> ClientId {
+        ClientId::from_bytes([number; 16])
+    }
+
+    fn wants(topics: &[(u8, u32, Option<u32>, u32, u32)]) -> Wanted {
+        let topics = topics.iter().map(|(number, current, next, cut, around)| {
+            (topic(*number), WantedTopic { current: *current, next: *next, cut: *cut, around: *around })
+        });
+        Wanted { topics: topics.collect(), server_key: Some(1), ..Wanted::default() }
+    }
+
+    fn holds(topics: &[(u8, u32, Option<u32>)]) -> Known {
+        let topics =
+            topics.iter().map(|(number, current, next)| (topic(*number), Held { current: *current, next: *next }));
+        Known::new(Holdings { topics: topics.collect(), server_key: Some(1), ..Holdings::default() })
+    }
+
+    fn steps(known: &Known, wanted: &Wanted, features: &Features) -> Vec<Vec<Step>> {
+        difference(known, wanted, features).batches.into_iter().map(|batch| batch.0).collect()
+    }
+
     #[test]
     fn a_series_is_what_a_lane_gives_out_at_once() {
         assert_eq!(Plan::SERIES as u64, Lane::MAX_AHEAD);
+    }
+
+    #[test]
+    fn a_device_that_was_away_for_a_year_gets_one_command_a_topic() {
+        let known = holds(&[(1, 1, None), (2, 1, Some(2))]);
+        let wanted = wants(&[(1, 366, None, 0, 0), (2, 366, None, 0, 0)]);
+        let set = |number| Step::SetTopic { topic: topic(number), version: 366 };
+        assert_eq!(steps(&known, &wanted, &NEW), [[set(1), set(2)]]);
+        assert!(difference(&holds(&[(1, 366, None), (2, 366, None)]), &wanted, &NEW).is_empty());
+    }
+
+    #[test]
+    fn what_takes_away_comes_first_and_inner_topics_before_subtrees_around_them() {
+        let mut known = holds(&[(9, 1, None)]);
+        known.states[0].peers.insert(peer(8), 1);
+        let mut wanted = wants(&[(1, 1, None, 0, 0), (2, 1, None, 0, 1), (3, 1, None, 0, 2)]);
+        wanted.peers.insert(peer(7), 1);
+        let replace = |number| Step::Replace { topic: topic(number), version: 1 };
+        let expected = [
+            vec![Step::RemoveTopic { topic: topic(9) }, Step::RemovePeer { peer: peer(8) }],
+            vec![Step::SetPeer { peer: peer(7), version: 1 }],
+            vec![replace(3), replace(2), replace(1)],
+        ];
+        assert_eq!(steps(&known, &wanted, &NEW), expected);
+    }
+
+    #[test]
+    fn a_hard_rotation_is_what_the_device_knows_and_goes_before_the_others() {
+        let known = holds(&[(1, 1, None), (2, 1, None), (3, 1, None)]);
+        let wanted = wants(&[(1, 2, None, 0, 0), (2, 2, None, 2, 0), (3, 2, None, 2, 1)]);
+        let set = |number| Step::SetTopic { topic: topic(number), version: 2 };
+        let replace = |number| Step::Replace { topic: topic(number), version: 2 };
+        assert_eq!(steps(&known, &wanted, &NEW), [[replace(3), replace(2), set(1)]]);
+        let pairs = vec![Step::PushOut { topic: topic(3) }, set(3), Step::RemoveTopic { topic: topic(2) }, set(2)];
+        assert_eq!(steps(&known, &wanted, &OLD), [pairs, vec![set(1)]], "pairs have a second without others");
+    }
+
+    #[test]
+    fn pairs_are_not_torn_apart() {
+        let known = holds(&(0..20).map(|number| (number, 1, None)).collect::<Vec<_>>());
+        let wanted = wants(&(0..20).map(|number| (number, 2, None, 2, 0)).collect::<Vec<_>>());
+        let sizes: Vec<_> = steps(&known, &wanted, &OLD).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [14, 14, 12]);
+    }
+
+    #[test]
+    fn a_next_key_comes_a_second_after_the_current_one_that_it_builds_on() {
+        let known = holds(&[(1, 1, None), (2, 2, None), (3, 2, Some(3)), (4, 2, Some(3))]);
+        let wanted = wants(&[(1, 2, Some(3), 0, 0), (2, 2, Some(3), 0, 0), (3, 2, None, 0, 0), (4, 3, None, 0, 0)]);
+        let set = |number, version| Step::SetTopic { topic: topic(number), version };
+        let next = |number, version| Step::SetNext { topic: topic(number), version };
+        let expected = [vec![set(1, 2), set(4, 3)], vec![next(1, 3), next(2, 3), next(3, 2)]];
+        assert_eq!(steps(&known, &wanted, &NEW), expected);
+        // Who does not know next keys gets the key when it is current.
+        assert_eq!(steps(&holds(&[(1, 2, None)]), &wants(&[(1, 2, Some(3), 0, 0)]), &OLD), Vec::<Vec<Step>>::new());
+    }
+
+    #[test]
+    fn all_is_set_anew_where_nothing_is_known() {
+        let mut wanted = wants(&[(1, 2, None, 0, 0)]);
+        wanted.peers.insert(peer(7), 1);
+        let expected = [
+            Step::ResetTopics,
+            Step::ResetPeers,
+            Step::SetPeer { peer: peer(7), version: 1 },
+            Step::Replace { topic: topic(1), version: 2 },
+        ];
+        assert_eq!(steps(&Known::default(), &wanted, &NEW), expected.map(|step| vec![step]));
+    }
+
+    #[test]
+    fn what_moves_a_device_to_another_key_is_the_last_command_and_the_only_one_of_its_kind() {
+        let known = holds(&[]);
+        let mut wanted = wants(&[(1, 1, None, 0, 0)]);
+        (wanted.server_key, wanted.new_client_key) = (Some(2), Some(5));
+        let replace = vec![Step::Replace { topic: topic(1), version: 1 }];
+        assert_eq!(steps(&known, &wanted, &NEW), [replace.clone(), vec![Step::SetServerKey { version: 2 }]]);
+        wanted.server_key = Some(1);
+        assert_eq!(steps(&known, &wanted, &NEW), [replace, vec![Step::SetClientKey { version: 5 }]]);
+        // Nobody would know whether it was taken.
+        let silent = Features { reports: false, ..OLD };
+        assert_eq!(steps(&known, &wanted, &silent), [[Step::SetTopic { topic: topic(1), version: 1 }]]);
+    }
+
+    #[test]
+    fn topics_that_there_is_no_room_for_are_left_out_and_counted() {
+        let mut known = holds(&[(1, 1, None), (9, 1, None)]);
+        let wanted = wants(&[(1, 2, None, 0, 0), (2, 1, None, 0, 0), (3, 1, None, 0, 0), (4, 1, None, 0, 0)]);
+        for (capacity, left_out) in [(Some(2), 2), (Some(3), 1), (Some(4), 0), (None, 0), (Some(0), 3)] {
+            known.capacity = capacity;
+            let plan = difference(&known, &wanted, &NEW);
+            let after = known.states[0].after(plan.steps());
+            assert_eq!((plan.left_out, after.topics.len()), (left_out, 4 - left_out), "{capacity:?}");
+            assert_eq!(after.topics[&topic(1)].current, 2, "what it holds is kept up to date");
+        }
+    }
+
+    #[test]
+    fn of_all_that_a_device_may_be_each_becomes_what_it_is_to_be() {
+        let mut known = holds(&[(1, 1, None), (2, 2, None)]);
+        known.states.push(Holdings { server_key: Some(1), ..Holdings::default() });
+        known.states.extend(holds(&[(3, 1, None)]).states);
+        let wanted = wants(&[(1, 2, None, 2, 0), (2, 2, None, 0, 0)]);
+        for features in [NEW, OLD, Features { reports: false, ..OLD }] {
+            let plan = difference(&known, &wanted, &features);
+            for state in &known.states {
+                assert_eq!(state.after(plan.steps()), wanted.holdings(&features), "{features:?}");
+            }
+        }
     }
 }

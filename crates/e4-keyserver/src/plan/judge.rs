@@ -134,3 +134,6 @@ fn trouble(report: &Report) -> Option<Standing> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

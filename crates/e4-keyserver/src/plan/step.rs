@@ -192,3 +192,32 @@ mod hex {
 fn custom<'de, D: serde::Deserializer<'de>>(error: impl fmt::Display) -> D::Error {
     D::Error::custom(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_stored_as_short_json_and_read_back() {
+        let (topic, peer) = (TopicHash::from_bytes([0xab; 16]), ClientId::from_bytes([0xcd; 16]));
+        let (topic_text, peer_text) = ("ab".repeat(16), "cd".repeat(16));
+        for (step, json) in [
+            (
+                Step::SetTopic { topic, version: 7 },
+                format!(r#"{{"do":"set-topic","topic":"{topic_text}","version":7}}"#),
+            ),
+            (Step::PushOut { topic }, format!(r#"{{"do":"push-out","topic":"{topic_text}"}}"#)),
+            (Step::RemovePeer { peer }, format!(r#"{{"do":"remove-peer","peer":"{peer_text}"}}"#)),
+            (Step::ResetTopics, r#"{"do":"reset-topics"}"#.to_owned()),
+            (Step::SetServerKey { version: 2 }, r#"{"do":"set-server-key","version":2}"#.to_owned()),
+            (Step::Question { new_key: false }, r#"{"do":"question"}"#.to_owned()),
+            (Step::Question { new_key: true }, r#"{"do":"question","new_key":true}"#.to_owned()),
+        ] {
+            assert_eq!(serde_json::to_string(&step).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Step>(&json).unwrap(), step);
+        }
+        for bad in [r#"{"do":"sing"}"#, r#"{"do":"push-out","topic":"ab"}"#, r#"{"do":"set-topic","version":1}"#] {
+            assert!(serde_json::from_str::<Step>(bad).is_err(), "{bad}");
+        }
+    }
+}

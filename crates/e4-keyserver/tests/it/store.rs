@@ -1,7 +1,11 @@
 //! Both databases do the same.
 
+mod failures;
+mod sharing;
+
 use crate::kit::database::{Database, on_both_databases};
 use e4_keyserver::store::{Row, StoreErrorKind, Value};
+use std::time::Instant;
 
 async fn what_is_dropped_is_rolled_back(database: Database) {
     let store = database.open().await;
@@ -39,6 +43,34 @@ async fn values_come_back_as_they_were(database: Database) {
     assert_eq!(answer.opt_int(3), Ok(None));
     assert_eq!(answer.int(3).unwrap_err().kind(), StoreErrorKind::Wrong);
     assert_eq!(answer.text(0).unwrap_err().kind(), StoreErrorKind::Wrong);
+}
+
+/// Measured by `cargo test --release -p e4-keyserver --test it -- --ignored --nocapture hundred_thousand`.
+async fn hundred_thousand_devices(database: Database) {
+    const COUNT: u32 = 100_000;
+    let store = database.open().await;
+    let rows = (0..COUNT).map(|n| {
+        let id = [&n.to_be_bytes()[..], &[7; 12]].concat();
+        let (name, labels, secret) = (format!("panel-{n}"), "{\"site\":\"basel\"}", vec![9; 48]);
+        vec![id.into(), i64::from(n % 64).into(), name.into(), labels.into(), secret.into(), 1_000.into()]
+    });
+    let mut transaction = store.intend().await.unwrap();
+    let insert =
+        "INSERT INTO devices (id, slice, name, mode, status, labels, notes, created, revision, key_version, secret,
+                                  client_key_since, lane_last, lane_used, report_newest, report_sent, standing,
+                                  standing_since, attempts)
+             VALUES ($1, $2, $3, 0, 0, $4, '', $6, 1, 1, $5, $6, 0, 0, 0, 0, 'new', $6, 0)";
+    let rows = rows.collect();
+    let since = Instant::now();
+    assert_eq!(transaction.execute_each(insert, rows).await, Ok(COUNT.into()));
+    transaction.commit().await.unwrap();
+    println!("{}: {COUNT} devices inserted in {:?}", store.kind(), since.elapsed());
+    let since = Instant::now();
+    let mut transaction = store.intend().await.unwrap();
+    let due = "UPDATE devices SET due = $1 WHERE status <> 2";
+    assert_eq!(transaction.execute(due, &[5.into()]).await, Ok(COUNT.into()));
+    transaction.commit().await.unwrap();
+    println!("{}: {COUNT} devices made due in {:?}", store.kind(), since.elapsed());
 }
 
 fn names(rows: &[Row]) -> Vec<&str> {
@@ -86,3 +118,16 @@ on_both_databases!(
     a_list_may_be_of_any_type,
     after_a_failure_nothing_is_committed,
 );
+
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn hundred_thousand_devices_on_sqlite() {
+    hundred_thousand_devices(Database::sqlite()).await;
+}
+
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn hundred_thousand_devices_on_postgres() {
+    let Some(database) = Database::postgres() else { return };
+    hundred_thousand_devices(database).await;
+}
