@@ -85,11 +85,13 @@ async fn withdraw(mut intent: Intent, id: &ClientId, dry_run: bool) -> Attempted
     let rotates: Vec<_> = reaches.iter().filter(|it| it.rotates).map(|it| it.topic).collect();
     let related: BTreeSet<_> = rotates.iter().flat_map(|topic| related(&all, *topic)).collect();
     let related: Vec<_> = related.into_iter().collect();
+    // It is one of those that are counted, unless it has nothing but keys that are left over.
+    let own = i64::from(reaches.iter().any(|it| it.rotates && (it.read || it.write)));
     let peers = match device.mode {
         Mode::Symmetric => 0,
-        Mode::PublicKey => (count_members(&mut intent, &related).await? - 1).max(0),
+        Mode::PublicKey => (count_members(&mut intent, &related).await? - own).max(0),
     };
-    let affected = (count_members(&mut intent, &rotates).await? - i64::from(!reaches.is_empty())).max(0);
+    let affected = (count_members(&mut intent, &rotates).await? - own).max(0);
     let mut withdrawal = Withdrawal { order: None, could_read: reaches, affected, peers };
     if dry_run {
         return Ok((intent, withdrawal));

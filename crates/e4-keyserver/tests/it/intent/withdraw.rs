@@ -98,6 +98,8 @@ async fn a_withdrawn_device_is_out_for_ever(database: Database) {
 async fn a_key_that_is_left_over_counts(database: Database) {
     let world = World::new(database).await;
     let (thief, t, u) = (world.device("thief").await, world.topic("t").await, world.topic("u").await);
+    let member = world.device("member").await;
+    world.give(t, &member, Access::READ).await;
     let held = |topic: &str, current| (*TopicName::new(topic).unwrap().hash(), Held { current, next: None });
     let known = Known::new(Holdings { topics: [held("t", 1), held("u", 1)].into(), ..Holdings::default() });
     let values = [Value::from(serde_json::to_string(&known).unwrap()), Value::from(thief.as_bytes())];
@@ -106,6 +108,7 @@ async fn a_key_that_is_left_over_counts(database: Database) {
     let done = world.fleet.withdraw(&world.boss, &thief, false).await.unwrap();
     let found: Vec<_> = done.could_read.iter().map(|it| (it.topic, it.through.clone())).collect();
     assert_eq!(found, [(t, vec![Through::Kept])], "the key of `u` that it has is retired");
+    assert_eq!((done.affected, done.could_read[0].members), (1, 1));
     assert_eq!(world.versions(t).await.len(), 2);
 }
 
