@@ -63,18 +63,25 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
+/// The longest name of a field that is told again: what is longer may be a key in the wrong place.
+const LONGEST_NAME: usize = 24;
+
 /// What serde says of a value that does not fit, without the value.
 pub(super) fn told(error: &serde_json::Error) -> String {
     let text = error.to_string();
+    if !error.is_data() {
+        return format!("is no JSON, as is seen at column {}", error.column());
+    }
     if ["missing field", "unknown field", "duplicate field"].iter().any(|start| text.starts_with(start)) {
-        return text.chars().filter(|c| !c.is_control()).take(300).collect();
+        let name = text.split('`').nth(1).unwrap_or_default();
+        let shown = if name.len() > LONGEST_NAME { text.replacen(name, "...", 1) } else { text };
+        return shown.chars().filter(|c| !c.is_control()).take(300).collect();
     }
     let expected = text.rsplit_once("expected ").map_or("another kind of value", |(_, expected)| expected);
-    let expected: String = expected.chars().filter(|c| !c.is_control()).take(200).collect();
-    match text.rsplit_once(" at line ") {
-        Some(_) if expected.contains(" at line ") => format!("expected {expected}"),
-        _ => format!("expected {expected} at line {} column {}", error.line(), error.column()),
-    }
+    expected.chars().filter(|c| !c.is_control()).take(200).fold("expected ".to_owned(), |mut told, c| {
+        told.push(c);
+        told
+    })
 }
 
 /// A body of any kind, with the media type that it says it has.

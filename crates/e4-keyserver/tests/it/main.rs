@@ -11,6 +11,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod api;
 mod intent;
 mod kit;
 mod planner;
