@@ -8,6 +8,7 @@ mod answer;
 mod audit;
 mod convert;
 mod devices;
+mod events;
 mod extract;
 mod gate;
 mod groups;
@@ -128,8 +129,10 @@ impl Api {
 
     /// Whether commands go out and reports are heard, as far as this process delivers.
     fn is_connected(&self) -> bool {
-        self.broker()
-            .is_none_or(|standing| standing.broker == BrokerState::Connected && standing.hearing == Hearing::Hears)
+        self.broker().is_none_or(|standing| {
+            standing.broker == BrokerState::Connected
+                && matches!(standing.hearing, Hearing::Hears | Hearing::Subscribed)
+        })
     }
 }
 

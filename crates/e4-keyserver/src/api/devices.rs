@@ -48,6 +48,13 @@ pub(super) async fn get(State(api): State<Api>, At(id): At<String>) -> Answered<
     Ok(ok(device).of_revision(revision))
 }
 
+/// What a device holds as far as is known, what it should, and what was sent to it since.
+#[utoipa::path(get, path = "/v1/devices/{id}/holds", params(("id" = String, Path, description = "32 hexadecimal digits")),
+    responses((status = 200, body = said::Holds)))]
+pub(super) async fn holds(State(api): State<Api>, At(id): At<String>) -> Answered<said::Holds> {
+    Ok(ok(api.fleet().holds(&device_id(&id)?).await?))
+}
+
 /// Changes name, labels or notes of a device. Labels may get it into groups and out of groups.
 #[utoipa::path(patch, path = "/v1/devices/{id}", params(("id" = String, Path, description = "32 hexadecimal digits")),
     request_body = said::DeviceChange, responses((status = 200, body = said::Device)))]

@@ -1,7 +1,7 @@
 //! All endpoints, and their description as `OpenAPI`.
 
 use super::{
-    Api, access, audit, devices, gate, groups, import, invitations, orders, server,
+    Api, access, audit, devices, events, gate, groups, import, invitations, orders, server,
     table::{Endpoint, TABLE, Takes},
     tokens, topics, watch,
 };
@@ -26,6 +26,7 @@ pub(super) fn endpoints() -> OpenApiRouter<Api> {
         .routes(routes!(devices::list, devices::add))
         .routes(routes!(import::import))
         .routes(routes!(devices::get, devices::change))
+        .routes(routes!(devices::holds))
         .routes(routes!(devices::withdraw))
         .routes(routes!(devices::rotate_key))
         .routes(routes!(invitations::make_bundle))
@@ -49,6 +50,10 @@ pub(super) fn endpoints() -> OpenApiRouter<Api> {
         .routes(routes!(audit::export))
         .routes(routes!(tokens::list, tokens::add))
         .routes(routes!(tokens::remove))
+        .routes(routes!(events::listen))
+        .routes(routes!(server::status))
+        .routes(routes!(server::exposure))
+        .routes(routes!(server::release))
         .routes(routes!(server::keys))
         .routes(routes!(server::rotate_key))
 }

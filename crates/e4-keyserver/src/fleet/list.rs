@@ -3,8 +3,11 @@
 
 mod audit;
 mod devices;
+mod exposure;
 mod groups;
+mod holds;
 mod orders;
+mod status;
 mod tokens;
 mod topics;
 

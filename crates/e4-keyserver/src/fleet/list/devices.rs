@@ -2,7 +2,7 @@
 
 use super::{damaged, hex_id, limit, moment, no_cursor, no_such_device, number, one_more, part, word_of};
 use crate::{
-    fleet::{Fleet, Refusal, RefusalKind},
+    fleet::{Fleet, Refusal, RefusalKind, Said},
     model::{Selector, Status},
     plan::Standing,
     store::{Row, Transaction, Value},
@@ -134,7 +134,23 @@ fn device_of(row: &Row, groups: Vec<String>) -> Result<said::Device, Refusal> {
         withdrawn: at(11)?,
         confirmed: at(12)?,
         reported: at(13)?,
-        report: None,
+        report: row.opt_text(14)?.map(report_of).transpose()?,
         revision: number(row.int(15)?)?,
+    })
+}
+
+fn report_of(text: &str) -> Result<said::Report, Refusal> {
+    let report: Said = serde_json::from_str(text).map_err(|_| damaged("a report that cannot be read"))?;
+    // A device that does not know a time says 0.
+    let time = |seconds: u64| i64::try_from(seconds).ok().filter(|seconds| *seconds > 0).map(moment);
+    Ok(said::Report {
+        sent: time(report.sent),
+        newest_command: time(report.newest),
+        refused: report.refused,
+        topics: report.topics,
+        room: report.room,
+        knows_next_keys: report.knows_next_keys,
+        has_clock: report.has_clock,
+        command_waits: report.command_waits,
     })
 }

@@ -16,6 +16,10 @@ const EXPECTED: &[(&str, Option<Role>)] = &[
     ("GET /openapi.json", Some(Role::Viewer)),
     ("GET /v1/devices", Some(Role::Viewer)),
     ("GET /v1/devices/{id}", Some(Role::Viewer)),
+    ("GET /v1/devices/{id}/holds", Some(Role::Viewer)),
+    ("GET /v1/status", Some(Role::Viewer)),
+    ("GET /v1/exposure", Some(Role::Viewer)),
+    ("GET /v1/events", Some(Role::Viewer)),
     ("GET /v1/groups", Some(Role::Viewer)),
     ("GET /v1/groups/{name}", Some(Role::Viewer)),
     ("GET /v1/topics", Some(Role::Viewer)),
@@ -52,6 +56,7 @@ const EXPECTED: &[(&str, Option<Role>)] = &[
     ("POST /v1/tokens", Some(Role::Administrator)),
     ("DELETE /v1/tokens/{id}", Some(Role::Administrator)),
     ("POST /v1/server-key/rotate", Some(Role::Administrator)),
+    ("POST /v1/release", Some(Role::Administrator)),
 ];
 
 /// An endpoint of nothing that there is, so that who may changes nothing.
