@@ -53,11 +53,6 @@ impl Plan {
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.batches.iter().flat_map(Batch::steps)
     }
-
-    /// Leaves out the batches of which all was sent already, for a device that does not report.
-    pub fn skip(&mut self, sent: &[Step]) {
-        self.batches.retain(|batch| !batch.steps().iter().all(|step| sent.contains(step)));
-    }
 }
 
 /// The commands that bring a device to what it is to hold, from each of the states that it may be in. First what takes away,

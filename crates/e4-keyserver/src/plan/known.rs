@@ -95,9 +95,10 @@ impl Known {
         }
     }
 
-    /// Of a device that does not report: each of these commands may have been taken or not.
+    /// Of a device that does not report: each of these commands may have been taken or not. If it was not known what it holds,
+    /// what takes all away is in the outbox, and sent once: again and again it would take away what came behind it.
     pub(super) fn assume(&mut self, outbox: &[Outstanding]) {
-        if self.states.is_empty() {
+        if self.states.is_empty() && !outbox.is_empty() {
             self.states.push(Holdings::default());
         }
         for sent in outbox {
@@ -109,12 +110,8 @@ impl Known {
 
     fn remember(&mut self, states: Vec<Holdings>) {
         let before = std::mem::replace(&mut self.states, states);
-        for state in before {
-            if !self.states.contains(&state) {
-                self.older.retain(|older| *older != state);
-                self.older.insert(0, state);
-            }
-        }
+        self.older.retain(|older| !before.contains(older) && !self.states.contains(older));
+        self.older.splice(0..0, before.into_iter().filter(|state| !self.states.contains(state)));
         self.older.truncate(Self::OLDER);
     }
 }
@@ -151,4 +148,116 @@ fn compact(states: &[Holdings]) -> Vec<Holdings> {
         }
     }
     compact
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::Mode,
+        plan::{Wanted, WantedTopic, next},
+    };
+    use e4::{Timestamp, TopicHash};
+
+    const SILENT: Features = Features { mode: Mode::Symmetric, reports: false, knows_next_keys: false };
+
+    fn topic(number: u8) -> TopicHash {
+        TopicHash::from_bytes([number; 16])
+    }
+
+    fn outbox(steps: &[Step]) -> Vec<Outstanding> {
+        let sent = |step: &Step| Outstanding {
+            step: *step,
+            sent: Timestamp::from_unix(1_800_000_000),
+            v: [0; 16],
+            repeatable: step.is_repeatable(),
+        };
+        steps.iter().map(sent).collect()
+    }
+
+    fn learned(known: &mut Known, verdict: Verdict) -> bool {
+        let judgement = Judgement { verdict, progress: true, ask: false, trouble: None, capacity: None };
+        known.learn(&judgement)
+    }
+
+    fn held(version: u32) -> Holdings {
+        let set = Step::SetTopic { topic: topic(1), version };
+        Holdings::default().after([&set])
+    }
+
+    #[test]
+    fn what_a_device_held_is_kept_each_state_once_and_the_oldest_are_forgotten() {
+        let mut known = Known::new(held(1));
+        for version in (2..=9).chain([8, 9]) {
+            assert!(learned(&mut known, Verdict::Holds(held(version))));
+        }
+        assert_eq!(known.holds(), Some(&held(9)));
+        assert_eq!(known.older, [8, 7, 6, 5, 4, 3].map(held));
+        assert!(!learned(&mut known, Verdict::UnderWay));
+        assert!(learned(&mut known, Verdict::Unknown));
+        assert_eq!((known.holds(), &known.older[0]), (None, &held(9)));
+    }
+
+    #[test]
+    fn it_is_stored_as_short_json_and_read_back() {
+        let mut known = Known::new(held(3));
+        let text = serde_json::to_string(&known).unwrap();
+        assert_eq!(text, format!(r#"{{"states":[{{"t":{{"{}":[3,null]}}}}]}}"#, "01".repeat(16)));
+        known.older = vec![held(2)];
+        (known.capacity, known.trouble, known.told_time) = (Some(4), Some(Standing::NoRoom), Some(7));
+        (known.ask, known.asked, known.tell_time) = (true, Some(8), true);
+        let text = serde_json::to_string(&known).unwrap();
+        assert_eq!(serde_json::from_str::<Known>(&text).unwrap(), known);
+        assert_eq!(serde_json::from_str::<Known>("{}").unwrap(), Known::default());
+    }
+
+    /// A topic that rotates daily to one that never says what it took.
+    #[test]
+    fn what_a_silent_device_may_hold_stays_small_and_forgets_no_possibility_that_matters() {
+        let mut known = Known::new(held(1));
+        for version in 2..400 {
+            known
+                .assume(&outbox(&[Step::SetTopic { topic: topic(1), version }, Step::RemoveTopic { topic: topic(2) }]));
+            assert!(known.states.len() <= 3);
+        }
+        let versions =
+            |known: &Known| known.states.iter().map(|state| state.topics.get(&topic(1)).copied()).collect::<Vec<_>>();
+        assert!(
+            [1, 399].iter().all(|version| versions(&known).contains(&held(*version).topics.get(&topic(1)).copied()))
+        );
+        known.assume(&outbox(&[Step::RemoveTopic { topic: topic(1) }]));
+        assert!(versions(&known).contains(&None));
+        // A version that it may hold is below the cut, whatever it was sent since.
+        let wanted = WantedTopic { current: 399, next: None, cut: 2, around: 0 };
+        let wanted = Wanted { topics: [(topic(1), wanted)].into(), ..Wanted::default() };
+        let Next::Series(plan) = next(&known, &[], &wanted, &SILENT, 0) else { panic!("it may lack the key") };
+        let pair = [Step::RemoveTopic { topic: topic(1) }, Step::SetTopic { topic: topic(1), version: 399 }];
+        assert_eq!(plan.steps().copied().collect::<Vec<_>>(), pair);
+    }
+
+    #[test]
+    fn a_silent_device_that_nothing_is_known_of_is_reset_once() {
+        let wanted = WantedTopic { current: 1, next: None, cut: 0, around: 0 };
+        let wanted = Wanted { topics: [(topic(1), wanted)].into(), ..Wanted::default() };
+        let mut known = Known::default();
+        let set = Step::SetTopic { topic: topic(1), version: 1 };
+        let mut sent: Vec<Step> = vec![];
+        for expected in [vec![Step::ResetTopics, set], vec![set], vec![set]] {
+            let next = next(&known, &outbox(&sent), &wanted, &SILENT, 0);
+            known.send(&next, &outbox(&sent), &SILENT, 0);
+            let Next::Series(plan) = next else { panic!("it may lack the key") };
+            sent = plan.steps().copied().collect();
+            assert_eq!(sent, expected);
+        }
+    }
+
+    #[test]
+    fn whoever_plays_back_old_reports_has_one_question_a_minute_sent() {
+        let mut known = Known::default();
+        assert_eq!(known.ask(1000), 1000);
+        known.send(&Next::Ask(vec![]), &[], &SILENT, 1000);
+        assert!(!known.ask);
+        assert_eq!((known.ask(1001), known.ask(1059), known.ask(1060), known.ask(2000)), (1060, 1060, 1060, 2000));
+        assert_eq!(known.ask(500), 500, "the clock was set back");
+    }
 }
