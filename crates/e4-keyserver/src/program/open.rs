@@ -26,6 +26,11 @@ async fn fleet(config: &Config, store: Store) -> anyhow::Result<Fleet> {
     let stored = load_stored(&mut tx).await.context("run `e4-keyserver init` first")?;
     let slots = load_slots(&mut tx).await?;
     drop(tx);
+    if slots.len() < 2 {
+        tracing::warn!(
+            "the vault has one slot only: if what opens it is lost, so are all keys; `slots add` makes another one"
+        );
+    }
     let vault = open_vault(&config.vault.unlock, &slots, &stored)?;
     Ok(with_vault(config, store, vault))
 }

@@ -1,6 +1,8 @@
 //! The program's own commands, as somebody types them.
 
-use super::at_rest::files_in;
+use super::{at_rest::files_in, live, new_fleet};
+use crate::kit::database::Database;
+use e4_keyserver::fleet::ExportCursor;
 use std::{
     fs,
     path::Path,
@@ -152,4 +154,33 @@ fn a_backup_goes_to_a_file_and_comes_back_from_it() {
     assert!(done(folder.path(), &restore).contains("held"));
     // What the server was founded with, and that it holds.
     assert!(done(folder.path(), &["check"]).contains("3 entries"));
+}
+
+#[tokio::test]
+async fn an_export_of_the_audit_is_verified_with_the_public_key_alone() {
+    let database = Database::sqlite();
+    let (fleet, _) = new_fleet(&database).await;
+    live(&fleet, 3).await;
+    let (mut text, mut cursor) = (String::new(), ExportCursor::default());
+    loop {
+        let part = fleet.export_audit(&mut cursor).await.unwrap();
+        text.push_str(&part);
+        if part.is_empty() {
+            break;
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let key = hex::encode(fleet.vault().checkpoint_key());
+    let check = |key: &str| run(folder.path(), &["check", "--export", "audit.jsonl", "--key", key]);
+    fs::write(folder.path().join("audit.jsonl"), &text).unwrap();
+    let output = check(&key);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("by 1 checkpoints"));
+    assert!(!check(&"ab".repeat(32)).status.success());
+    assert!(!check("ab").status.success());
+
+    let changed = text.replacen("give access", "take access", 1);
+    assert_ne!(changed, text);
+    fs::write(folder.path().join("audit.jsonl"), changed).unwrap();
+    assert!(!check(&key).status.success());
 }
