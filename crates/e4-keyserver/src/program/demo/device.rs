@@ -1,7 +1,7 @@
 //! A device: a client with its connection, which can be switched off and on.
 
 use anyhow::{Context, anyhow};
-use e4::{Client, ClientId, Clock, ClockReading, Identity, KeyRole, MemoryStore};
+use e4::{AppliedCommand, Client, ClientId, Clock, ClockReading, Identity, MemoryStore};
 use e4_mqtt::{Connection, Event, Events, QoS, rumqttc_v5::MqttOptions};
 use std::{
     collections::HashSet,
@@ -47,9 +47,11 @@ struct On {
 #[derive(Default)]
 pub(crate) struct Seen {
     messages: Mutex<HashSet<Vec<u8>>>,
-    pub(crate) under_next_key: AtomicU64,
     pub(crate) refused: AtomicU64,
+    /// All commands that it took.
     pub(crate) commands: AtomicU64,
+    /// Those of them that brought the key of a topic.
+    pub(crate) keys: AtomicU64,
 }
 
 struct Uptime(Instant);
@@ -140,12 +142,12 @@ async fn listen(mut events: Events, seen: Arc<Seen>) {
     while let Some(event) = events.next_event().await {
         match event {
             Event::Message(message) => {
-                if message.seal().is_some_and(|seal| seal.key == KeyRole::Next) {
-                    seen.under_next_key.fetch_add(1, Ordering::Relaxed);
-                }
                 seen.messages.lock().unwrap_or_else(PoisonError::into_inner).insert(message.payload);
             }
-            Event::KeysChanged(_) => {
+            Event::KeysChanged(command) => {
+                if matches!(command, AppliedCommand::SetTopicKey(_) | AppliedCommand::ReplaceTopicKey(_)) {
+                    seen.keys.fetch_add(1, Ordering::Relaxed);
+                }
                 seen.commands.fetch_add(1, Ordering::Relaxed);
             }
             Event::Refused(_) => {
