@@ -13,6 +13,7 @@
 
 mod api;
 mod intent;
+mod kill;
 mod kit;
 mod planner;
 mod store;
