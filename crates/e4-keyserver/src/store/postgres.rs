@@ -1,12 +1,18 @@
 //! PostgreSQL: a pool of connections.
 
+mod tls;
 mod types;
 
 use super::{Row, StoreError, StoreErrorKind, Value};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use std::{error::Error, time::Duration};
-use tokio_postgres::{Config, NoTls, config::Host, error::SqlState, types::ToSql};
+use std::{error::Error, net::IpAddr, time::Duration};
+use tokio_postgres::{
+    Config, NoTls,
+    config::{Host, SslMode},
+    error::SqlState,
+    types::ToSql,
+};
 
 const CONNECTIONS: usize = 10;
 const WAIT: Duration = Duration::from_secs(10);
@@ -23,18 +29,18 @@ pub(super) struct Postgres {
 
 impl Postgres {
     pub(super) fn open(url: &str) -> Result<Self, StoreError> {
+        let (url, authorities) = tls::authorities_of(url);
         let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
             StoreErrorKind::Wrong.because(format!("the address of the database cannot be read: {}", told(&error)))
         })?;
-        let is_local = |host: &Host| match host {
-            Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),
-            Host::Unix(_) => true,
-        };
-        if !config.get_hosts().iter().all(is_local) || !config.get_hostaddrs().iter().all(std::net::IpAddr::is_loopback)
-        {
-            return Err(StoreErrorKind::Wrong.because(
-                "the database is on another machine, and this program does not yet speak TLS with it: reach it through a tunnel on this machine",
-            ));
+        let needs_tls = !is_on_this_machine(&config);
+        if needs_tls {
+            if config.get_ssl_mode() == SslMode::Disable {
+                return Err(StoreErrorKind::Wrong.because(
+                    "the database is on another machine, and is spoken to by TLS alone: leave out sslmode=disable",
+                ));
+            }
+            config.ssl_mode(SslMode::Require);
         }
         let options = config.get_options().map_or_else(|| SESSION.to_owned(), |theirs| format!("{SESSION} {theirs}"));
         config.options(options).connect_timeout(Duration::from_secs(5)).tcp_user_timeout(WAIT);
@@ -43,7 +49,12 @@ impl Postgres {
             config.application_name("e4-keyserver");
         }
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let pool = Pool::builder(Manager::from_config(config, NoTls, manager))
+        let manager = if needs_tls || config.get_ssl_mode() == SslMode::Require {
+            Manager::from_config(config, tls::connector(authorities)?, manager)
+        } else {
+            Manager::from_config(config, NoTls, manager)
+        };
+        let pool = Pool::builder(manager)
             .max_size(CONNECTIONS)
             .wait_timeout(Some(WAIT))
             .create_timeout(Some(WAIT))
@@ -73,6 +84,14 @@ impl Postgres {
             }
         }
     }
+}
+
+fn is_on_this_machine(config: &Config) -> bool {
+    let is_here = |host: &Host| match host {
+        Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()),
+        Host::Unix(_) => true,
+    };
+    config.get_hosts().iter().all(is_here) && config.get_hostaddrs().iter().all(IpAddr::is_loopback)
 }
 
 /// A transaction that is under way.

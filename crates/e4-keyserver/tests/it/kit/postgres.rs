@@ -2,7 +2,10 @@
 
 use std::{
     env,
+    fs::{self, Permissions},
     io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
@@ -32,9 +35,9 @@ fi
 echo "$folder"
 while read -r order; do
     case $order in
-    start)
+    start*)
         "$bin/postgres" -D "$data" -k "$folder" -c listen_addresses= -c max_connections=400 -c fsync=off \
-            -c dynamic_shared_memory_type=mmap >>"$folder/log" 2>&1 </dev/null &
+            -c dynamic_shared_memory_type=mmap ${order#start} >>"$folder/log" 2>&1 </dev/null &
         pid=$!
         ;;
     kill) end KILL ;;
@@ -102,6 +105,34 @@ impl Cluster {
         }
     }
 
+    /// After [`Self::kill`]; on a port of this machine as well, by TLS with this certificate and its key in PEM. The port.
+    pub(crate) fn start_again_with_tls(&self, certificate: &str, key: &str) -> u16 {
+        let owner = fs::metadata(&self.folder).unwrap().uid();
+        for (name, text) in [("server.pem", certificate), ("server.key", key)] {
+            let path = self.folder.join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            chown(&path, Some(owner), None).unwrap();
+        }
+        let at = self.folder.display();
+        let files = format!("-c ssl=on -c ssl_cert_file={at}/server.pem -c ssl_key_file={at}/server.key");
+        let since = Instant::now();
+        loop {
+            // Somebody else may take the port before it does.
+            let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+            self.order(&format!("start -c listen_addresses=127.0.0.1 -c port={port} {files}"));
+            let asked = Instant::now();
+            while asked.elapsed() < Duration::from_secs(10) {
+                if self.run("psql", &["-p", &port.to_string(), "-d", "postgres", "-c", "SELECT 1"]) {
+                    return port;
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+            self.kill();
+            assert!(since.elapsed() < PATIENCE, "PostgreSQL does not start: see {at}/log");
+        }
+    }
+
     /// A new database, and its name.
     pub(crate) fn create_database(&self) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -145,7 +176,7 @@ impl Drop for Cluster {
 /// Where PostgreSQL's programs are: on the path, or where Debian has them, the newest first.
 fn programs() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut versions: Vec<_> = versions.map(|entry| entry.path().join("bin")).collect();
     versions.sort();
     let needed = ["initdb", "postgres", "psql", "createdb", "dropdb"];

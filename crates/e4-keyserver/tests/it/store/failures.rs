@@ -5,6 +5,7 @@ use crate::kit::{
     postgres::Cluster,
 };
 use e4_keyserver::store::{Store, StoreErrorKind, Value};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 const INSERT: &str = "INSERT INTO meta (name, value) VALUES ($1, $2)";
 
@@ -142,6 +143,36 @@ async fn a_full_disk_is_said_and_over_when_there_is_room() {
     let mut transaction = store.write().await.unwrap();
     transaction.execute(INSERT, &["a".into(), big]).await.unwrap();
     transaction.commit().await.unwrap();
+}
+
+/// The name is of another machine, whatever its address is.
+#[tokio::test]
+async fn another_machine_is_spoken_to_by_tls_and_must_be_who_it_says() {
+    let Some(cluster) = Cluster::start() else { return };
+    let name = cluster.create_database();
+    cluster.kill();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["db.example".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &authority).unwrap();
+    let port = cluster.start_again_with_tls(&certificate.pem(), &key.serialize_pem());
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, authority.pem()).unwrap();
+    let url = |host: &str, rest: &str| format!("postgresql://e4@{host}:{port}/{name}?hostaddr=127.0.0.1{rest}");
+    let trusted = format!("&sslrootcert={}", ca.display());
+
+    let store = Store::open(&url("db.example", &trusted)).await.unwrap();
+    let mut read = store.read().await.unwrap();
+    let tls = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    assert_eq!(read.query_opt(tls, &[]).await.unwrap().unwrap().int(0), Ok(1));
+    // Another name, and an authority that nobody here knows.
+    let error = Store::open(&url("other.example", &trusted)).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+    let error = Store::open(&url("db.example", "")).await.unwrap_err();
+    assert!(matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Wrong), "{error}");
 }
 
 #[tokio::test]
