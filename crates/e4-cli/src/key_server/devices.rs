@@ -6,7 +6,7 @@ use super::{
     bundle, holds, import,
     list::{self, ListArgs},
     names,
-    server::Server,
+    server::{Seen, Server},
     table::{fields, or_dash},
     watch::{self, WaitArgs},
     withdraw,
@@ -243,7 +243,7 @@ impl Label {
 
 fn change_device(server: &Server, name: &str, change: &DeviceChange, output: Output) -> Result<(), Failure> {
     let id = names::device(server, name)?;
-    print(&server.patch(&Path::new(&["devices", &id]), change, None)?, output)
+    print(&server.patch(&Path::new(&["devices", &id]), change, Seen::Any)?, output)
 }
 
 /// Labels as they are given on the command line.

@@ -5,7 +5,7 @@ use super::{
     answer::Answer,
     list::{self, ListArgs},
     names,
-    server::Server,
+    server::{Seen, Server},
     table::{fields, or_dash},
 };
 use crate::{
@@ -122,7 +122,7 @@ pub(super) fn run(action: &Action, server: &Server, output: Output) -> Result<()
             let group: Group = server.get(&path)?.read()?;
             let policy = Some(args.policy.over(group.policy));
             let change = GroupChange { selector: args.selector.clone(), policy };
-            print(&server.patch(&path, &change, Some(group.revision))?, output)
+            print(&server.patch(&path, &change, Seen::Revision(group.revision))?, output)
         }
         Action::Join(args) => {
             args.each(server, output, "is a member", |server, path| server.put(path, &serde_json::json!({})))

@@ -129,6 +129,17 @@ pub(super) struct Server {
     token: Option<HeaderValue>,
 }
 
+/// What was seen of something that is to be changed, so that nobody's change is lost.
+#[derive(Clone, Copy)]
+pub(super) enum Seen {
+    /// It does not matter.
+    Nothing,
+    /// Whatever there is: what is not named stays.
+    Any,
+    /// This revision, and no other.
+    Revision(u64),
+}
+
 /// What is sent with a request.
 struct Content<'a> {
     kind: &'static str,
@@ -160,12 +171,12 @@ impl Server {
 
     /// Asks.
     pub(super) fn get(&self, path: &Path) -> Result<Answer, Failure> {
-        self.request(&Method::GET, path, None, None)
+        self.request(&Method::GET, path, None, Seen::Nothing)
     }
 
     /// Asks for what has no end, or is too long to be kept.
     pub(super) fn stream(&self, path: &Path) -> Result<Body, Failure> {
-        let response = self.answered(&Method::GET, path, None, None)?;
+        let response = self.answered(&Method::GET, path, None, Seen::Nothing)?;
         if response.status().is_success() {
             return Ok(response.into_body());
         }
@@ -174,38 +185,32 @@ impl Server {
 
     /// Has something made or done.
     pub(super) fn post(&self, path: &Path, body: &impl Serialize) -> Result<Answer, Failure> {
-        self.send(&Method::POST, path, body, None)
+        self.send(&Method::POST, path, body, Seen::Nothing)
     }
 
     /// Sends many lines.
     pub(super) fn post_lines(&self, path: &Path, kind: &'static str, lines: &[u8]) -> Result<Answer, Failure> {
-        self.request(&Method::POST, path, Some(&Content { kind, bytes: lines }), None)
+        self.request(&Method::POST, path, Some(&Content { kind, bytes: lines }), Seen::Nothing)
     }
 
     /// Says how something is to be.
     pub(super) fn put(&self, path: &Path, body: &impl Serialize) -> Result<Answer, Failure> {
-        self.send(&Method::PUT, path, body, None)
+        self.send(&Method::PUT, path, body, Seen::Nothing)
     }
 
-    /// Changes something; with a revision, only if it is still of that one.
-    pub(super) fn patch(&self, path: &Path, body: &impl Serialize, revision: Option<u64>) -> Result<Answer, Failure> {
-        self.send(&Method::PATCH, path, body, revision)
+    /// Changes something that is as it was seen.
+    pub(super) fn patch(&self, path: &Path, body: &impl Serialize, seen: Seen) -> Result<Answer, Failure> {
+        self.send(&Method::PATCH, path, body, seen)
     }
 
-    /// Removes something.
+    /// Removes something, whoever changed it meanwhile.
     pub(super) fn delete(&self, path: &Path) -> Result<Answer, Failure> {
-        self.request(&Method::DELETE, path, None, None)
+        self.request(&Method::DELETE, path, None, Seen::Any)
     }
 
-    fn send(
-        &self,
-        method: &Method,
-        path: &Path,
-        body: &impl Serialize,
-        revision: Option<u64>,
-    ) -> Result<Answer, Failure> {
+    fn send(&self, method: &Method, path: &Path, body: &impl Serialize, seen: Seen) -> Result<Answer, Failure> {
         let bytes = Zeroizing::new(serde_json::to_vec(body)?);
-        self.request(method, path, Some(&Content { kind: "application/json", bytes: &bytes }), revision)
+        self.request(method, path, Some(&Content { kind: "application/json", bytes: &bytes }), seen)
     }
 
     fn request(
@@ -213,9 +218,9 @@ impl Server {
         method: &Method,
         path: &Path,
         content: Option<&Content<'_>>,
-        revision: Option<u64>,
+        seen: Seen,
     ) -> Result<Answer, Failure> {
-        let mut response = self.answered(method, path, content, revision)?;
+        let mut response = self.answered(method, path, content, seen)?;
         if !response.status().is_success() {
             return Err(self.failure(response));
         }
@@ -224,16 +229,16 @@ impl Server {
         Ok(Answer { body: Zeroizing::new(body) })
     }
 
-    /// Sends a request until there is an answer. That it is sent again does no harm: what makes something has a key by which
-    /// the server carries it out once.
+    /// Sends a request until there is an answer. That it is sent again does no harm: each has a key by which the server
+    /// carries it out once.
     fn answered(
         &self,
         method: &Method,
         path: &Path,
         content: Option<&Content<'_>>,
-        revision: Option<u64>,
+        seen: Seen,
     ) -> Result<Response<Body>, Failure> {
-        let once = (*method == Method::POST).then(new_idempotency_key).transpose()?;
+        let once = (*method != Method::GET).then(new_idempotency_key).transpose()?;
         let mut tries = 1..=TRIES;
         loop {
             let is_last = tries.next().is_none_or(|number| number == TRIES);
@@ -244,9 +249,11 @@ impl Server {
             if let Some(key) = &once {
                 request = request.header("Idempotency-Key", key);
             }
-            if let Some(revision) = revision {
-                request = request.header(IF_MATCH, format!("\"{revision}\""));
-            }
+            request = match seen {
+                Seen::Nothing => request,
+                Seen::Any => request.header(IF_MATCH, "*"),
+                Seen::Revision(revision) => request.header(IF_MATCH, format!("\"{revision}\"")),
+            };
             let result = match content {
                 Some(content) => self.agent.run(request.header(CONTENT_TYPE, content.kind).body(content.bytes)?),
                 None => self.agent.run(request.body(())?),

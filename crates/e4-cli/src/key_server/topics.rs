@@ -7,7 +7,7 @@ use super::{
     groups::changed,
     list::{self, ListArgs},
     names,
-    server::Server,
+    server::{Seen, Server},
     table::{fields, or_dash},
 };
 use crate::{
@@ -163,7 +163,7 @@ pub(super) fn run(action: &Action, server: &Server, output: Output) -> Result<()
             let policy = Some(args.policy.over(topic.policy));
             let change = TopicChange { policy, notes: args.notes.clone() };
             let path = Path::new(&["topics", &topic.id.to_string()]);
-            print(&server.patch(&path, &change, Some(topic.revision))?, output)
+            print(&server.patch(&path, &change, Seen::Revision(topic.revision))?, output)
         }
         Action::Remove(args) => {
             let id = names::topic(server, &args.topic)?.id.to_string();

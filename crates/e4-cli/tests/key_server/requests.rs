@@ -135,7 +135,11 @@ fn names_are_looked_up_and_are_one_part_of_a_path() {
         "DELETE /v1/topics/7/access/groups/a%2Fb".to_owned(),
     ];
     assert_eq!(lines[..5], expected);
-    assert_eq!(http.asked()[2].json(), json!({"read": true, "write": false}));
+    let asked = http.asked();
+    assert_eq!(asked[2].json(), json!({"read": true, "write": false}));
+    assert_eq!(asked[4].header("if-match"), Some("*"));
+    // Whoever leaves makes a rotation, which is made once.
+    assert!(asked.iter().all(|it| (it.method == "GET") == it.header("idempotency-key").is_none()), "{asked:?}");
 }
 
 #[test]
@@ -170,7 +174,7 @@ fn labels_that_are_not_named_stay() {
     let http = Http::start(|_, _| Reply::json(&device("pump")));
     fleet(&folder, &http, &format!("devices label {ID} site=basel --remove kind")).ok();
     let [request] = &http.asked()[..] else { panic!("{:?}", http.lines()) };
-    assert_eq!((request.line(), request.header("if-match")), (format!("PATCH /v1/devices/{ID}"), None));
+    assert_eq!((request.line(), request.header("if-match")), (format!("PATCH /v1/devices/{ID}"), Some("*")));
     assert_eq!(request.json(), json!({"labels": {"site": "basel", "kind": null}}));
     fleet(&folder, &http, &format!("devices label {ID} a=1 --remove a")).fails(1, "to be set and to be taken away");
     fleet(&folder, &http, &format!("devices label {ID} a=1 a=2")).fails(1, "given twice");
