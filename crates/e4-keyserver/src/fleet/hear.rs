@@ -182,6 +182,8 @@ impl Ear<'_> {
         let (wanted, later) = context.wanted(device);
         let features = device.features();
         let heard = Heard { report, new_key, lane_last: device.lane.last() };
+        let is_newest = |sent: &Outstanding| sent.step.changes_keys() && sent.v == report.newest_v;
+        let has_lost_all = !outbox.iter().any(is_newest);
         let judgement = judge(&heard, &device.known, outbox, &wanted, &features, &|entry| context.digest_of(entry));
         if judgement.verdict != Verdict::Ahead {
             device.lane.observe(report.newest);
@@ -212,6 +214,11 @@ impl Ear<'_> {
                 Some(device.due.map_or(soon, |due| due.min(soon)))
             }
             // A device that was sent nothing yet may report first, and is not to wait for that.
+            // One that was away for long has lost what was sent meanwhile: it refused nothing, and gets what it lacks at once.
+            Verdict::Holds(_) if has_lost_all && device.known.trouble.is_none() => {
+                device.attempts = 0;
+                Some(now)
+            }
             _ if judgement.progress || device.attempts == 0 => {
                 device.attempts = 0;
                 Some(now)

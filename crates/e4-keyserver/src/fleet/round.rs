@@ -7,9 +7,9 @@ use super::{
     wanted::{Context, topic_of},
 };
 use crate::{
-    model::{Leases, Slice, Status},
+    model::{Leases, Status},
     plan::{Batch, Next, Outstanding, Plan, Standing, Step, next, pacing},
-    store::{Transaction, Value},
+    store::{Value, leases::still_held},
     vault::Generator,
 };
 use e4::{
@@ -43,7 +43,8 @@ impl Fleet {
         if let Some(held) = Held::read(&mut tx).await? {
             return Err(RefusalKind::Held.because(held.reason));
         }
-        let slices = still_ours(&mut tx, leases).await?;
+        let held = still_held(&mut tx, leases).await?;
+        let slices = held.0.keys().map(|slice| slice.code());
         let now = self.now();
         let sql = format!(
             "{} WHERE due <= $1 AND slice = ANY($2) AND secret IS NOT NULL ORDER BY due LIMIT $3 FOR UPDATE SKIP LOCKED",
@@ -112,19 +113,6 @@ impl Fleet {
             })
             .await
     }
-}
-
-/// Those of the slices that nobody took over meanwhile.
-async fn still_ours(tx: &mut Transaction, leases: &Leases) -> Result<Vec<i64>, Refusal> {
-    let slices = Value::list(leases.0.keys().map(|slice| slice.code()));
-    let mut ours = Vec::new();
-    for row in tx.query("SELECT slice, fence FROM leases WHERE slice = ANY($1)", &[slices]).await? {
-        let slice = Slice::from_code(row.int(0)?);
-        if slice.and_then(|slice| leases.0.get(&slice)) == Some(&row.int(1)?) {
-            ours.push(row.int(0)?);
-        }
-    }
-    Ok(ours)
 }
 
 /// What a round comes to.
