@@ -16,5 +16,6 @@ mod intent;
 mod kill;
 mod kit;
 mod planner;
+mod round;
 mod store;
 mod upkeep;
