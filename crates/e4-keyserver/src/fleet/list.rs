@@ -7,6 +7,7 @@ mod exposure;
 mod groups;
 mod holds;
 mod orders;
+mod progress;
 mod status;
 mod tokens;
 mod topics;

@@ -8,4 +8,5 @@ mod log;
 mod once;
 mod revisions;
 mod roles;
+mod server;
 mod world;

@@ -2,7 +2,10 @@
 
 use super::{after_number, hex_id, limit, moment, no_cursor, number, part};
 use crate::{
-    fleet::{Fleet, OrderDetail, Refusal},
+    fleet::{
+        Fleet, OrderDetail, Refusal,
+        behind::{Target, known_of},
+    },
     model::OrderKind,
     plan::Known,
     store::{Row, Transaction, Value},
@@ -112,7 +115,7 @@ impl Members {
                     place.insert(id.to_vec(), members.all.len());
                     members.all.push(Member {
                         device: said::DeviceRef { id: hex_id(id), name: row.opt_text(2)?.map(str::to_owned) },
-                        known: known(&row)?,
+                        known: known_of(row.opt_text(3)?)?,
                         reports: row.opt_int(4)?.is_some(),
                     });
                     members.all.len() - 1
@@ -125,8 +128,9 @@ impl Members {
 
     fn exposure(&self, order: &Row, topic: i64, version: u32) -> Result<Option<said::Exposure>, Refusal> {
         let Some((hash, name)) = self.topics.get(&topic) else { return Ok(None) };
+        let target = Target { topic: *hash, version };
         let members = self.of_topic.get(&topic).into_iter().flatten().filter_map(|at| self.all.get(*at));
-        let still: Vec<_> = members.filter(|member| may_hold_older(&member.known, hash, version)).collect();
+        let still: Vec<_> = members.filter(|member| target.is_older_held(&member.known)).collect();
         if still.is_empty() {
             return Ok(None);
         }
@@ -141,15 +145,4 @@ impl Members {
             members: still.into_iter().take(NAMED).map(|member| member.device.clone()).collect(),
         }))
     }
-}
-
-fn known(row: &Row) -> Result<Known, Refusal> {
-    let text = row.opt_text(3)?.map(serde_json::from_str).transpose();
-    Ok(text.map_err(|_| super::damaged("what a device holds, and cannot be read"))?.unwrap_or_default())
-}
-
-/// Whether a device may hold a key of a topic that is older than this version. Of one of which nothing is known, anything may be.
-fn may_hold_older(known: &Known, topic: &TopicHash, version: u32) -> bool {
-    known.states.is_empty()
-        || known.states.iter().any(|state| state.topics.get(topic).is_some_and(|held| held.current < version))
 }

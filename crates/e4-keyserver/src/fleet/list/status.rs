@@ -2,7 +2,7 @@
 
 use super::{exposure::exposed, hex_id, moment, number};
 use crate::{
-    fleet::{Fleet, Held, Refusal},
+    fleet::{Fleet, Held, Refusal, behind::known_of},
     model::{KeyRole, OrderState, Status},
     plan::{Known, Standing},
     store::{Row, Transaction, Value},
@@ -95,7 +95,7 @@ async fn silent(tx: &mut Transaction) -> Result<Vec<said::Silent>, Refusal> {
     let sql = "SELECT id, name, standing, standing_since, reported, held FROM devices
                WHERE standing = ANY($1) AND withdrawn IS NULL ORDER BY standing_since, id LIMIT $2";
     let rows = tx.query(sql, &[Value::list(words), Value::from(LISTED)]).await?;
-    let known = rows.iter().map(known).collect::<Result<Vec<_>, _>>()?;
+    let known = rows.iter().map(|row| known_of(row.opt_text(5)?)).collect::<Result<Vec<_>, Refusal>>()?;
     let hashes = known.iter().flat_map(|it| it.states.iter()).flat_map(|state| state.topics.keys());
     let hashes: std::collections::BTreeSet<_> = hashes.copied().collect();
     let mut topics = HashMap::new();
@@ -106,11 +106,6 @@ async fn silent(tx: &mut Transaction) -> Result<Vec<said::Silent>, Refusal> {
         topics.insert(TopicHash::from_bytes(row.array(0)?), (row.text(1)?.to_owned(), row.version(2)?));
     }
     rows.iter().zip(&known).map(|(row, known)| silent_one(row, known, &topics)).collect()
-}
-
-fn known(row: &Row) -> Result<Known, Refusal> {
-    let text = row.opt_text(5)?.map(serde_json::from_str).transpose();
-    Ok(text.map_err(|_| super::damaged("what a device holds, and cannot be read"))?.unwrap_or_default())
 }
 
 fn silent_one(row: &Row, known: &Known, topics: &HashMap<TopicHash, (String, u32)>) -> Result<said::Silent, Refusal> {

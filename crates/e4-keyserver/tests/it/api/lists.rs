@@ -1,8 +1,15 @@
 //! Lists in parts, while there are changes.
 
 use super::world::World;
+use crate::kit::database::{Database, on_both_databases};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+
+on_both_databases!(
+    what_was_there_from_beginning_to_end_is_listed_once_whatever_changes,
+    members_by_group_and_by_device_are_one_list,
+    filters_find_what_they_say,
+);
 
 /// All parts of a list, with something done after the first one.
 async fn walk(world: &World, path: &str, mut after_first: impl AsyncFnMut()) -> Vec<Value> {
@@ -35,9 +42,8 @@ fn texts(items: &[Value], field: &str) -> Vec<String> {
     items.iter().map(|it| it[field].as_str().map_or_else(|| it[field].to_string(), str::to_owned)).collect()
 }
 
-#[tokio::test]
-async fn what_was_there_from_beginning_to_end_is_listed_once_whatever_changes() {
-    let world = World::new().await;
+async fn what_was_there_from_beginning_to_end_is_listed_once_whatever_changes(database: Database) {
+    let world = World::on(database, 1_000_000).await;
     add_devices(&world, (0..10).map(|n| format!("lamp-{n}"))).await;
     for n in 0..10 {
         world.post("/v1/topics", json!({ "name": format!("plant/{n}") })).await;
@@ -78,9 +84,8 @@ async fn what_was_there_from_beginning_to_end_is_listed_once_whatever_changes() 
     assert_eq!(texts(&audit, "id"), (1..=newest).rev().map(|n| n.to_string()).collect::<Vec<_>>());
 }
 
-#[tokio::test]
-async fn members_by_group_and_by_device_are_one_list() {
-    let world = World::new().await;
+async fn members_by_group_and_by_device_are_one_list(database: Database) {
+    let world = World::on(database, 1_000_000).await;
     let topic = world.post("/v1/topics", json!({ "name": "plant/7" })).await["id"].clone();
     add_devices(&world, (0..5).map(|n| format!("lamp-{n}"))).await;
     let ids = texts(world.get("/v1/devices").await["items"].as_array().unwrap(), "id");
@@ -106,9 +111,8 @@ async fn members_by_group_and_by_device_are_one_list() {
     assert_eq!(empty.status, 422);
 }
 
-#[tokio::test]
-async fn filters_find_what_they_say() {
-    let world = World::new().await;
+async fn filters_find_what_they_say(database: Database) {
+    let world = World::on(database, 1_000_000).await;
     world.post("/v1/groups", json!({ "name": "doors", "selector": "kind=door" })).await;
     for (name, labels) in [
         ("a", json!({ "site": "basel", "kind": "door" })),

@@ -1,5 +1,6 @@
 //! A fleet behind its interface, with a clock that the test owns and a token of each role.
 
+use crate::kit::database::Database;
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -9,7 +10,6 @@ use e4_keyserver::{
     api::{Api, Peer, Settings},
     fleet::{Actor, Clock, Fleet, Policy},
     model::Role,
-    store::Store,
     vault::{SystemChance, Vault},
 };
 use serde_json::Value;
@@ -21,7 +21,6 @@ use std::{
         atomic::{AtomicI64, Ordering},
     },
 };
-use tempfile::TempDir;
 use tower::ServiceExt;
 
 #[derive(Debug)]
@@ -34,10 +33,11 @@ impl Clock for Hand {
 }
 
 pub(super) struct World {
+    pub(super) fleet: Fleet,
     pub(super) router: Router,
     pub(super) tokens: BTreeMap<Role, String>,
     hand: Arc<Hand>,
-    _folder: TempDir,
+    _database: Database,
 }
 
 /// What was answered.
@@ -76,9 +76,11 @@ impl World {
     }
 
     pub(super) async fn with(requests_per_minute: u32) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("fleet.db").display());
-        let store = Store::open(&url).await.unwrap();
+        Self::on(Database::sqlite(), requests_per_minute).await
+    }
+
+    pub(super) async fn on(database: Database, requests_per_minute: u32) -> Self {
+        let store = database.open().await;
         let vault = Arc::new(Vault::create(Box::new(SystemChance), b"test").unwrap());
         let hand = Arc::new(Hand(AtomicI64::new(BEGIN)));
         let fleet = Fleet::new(store, vault, hand.clone(), Policy::default());
@@ -91,8 +93,8 @@ impl World {
         }
         let settings =
             Settings { open_metrics: false, requests_per_minute: NonZeroU32::new(requests_per_minute).unwrap() };
-        let router = Api::new(fleet, settings, None, None).router();
-        Self { router, tokens, hand, _folder: folder }
+        let router = Api::new(fleet.clone(), settings, None, None).router();
+        Self { fleet, router, tokens, hand, _database: database }
     }
 
     pub(super) fn pass(&self, seconds: i64) {
