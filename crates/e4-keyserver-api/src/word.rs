@@ -1,8 +1,9 @@
 //! Enumerations that are written as words.
 
-/// An enumeration whose values are words in JSON, in queries and on the command line.
+/// An enumeration whose values are words in JSON, in queries and on the command line. A word is taken as a token and not as a
+/// literal, or the derived schema would not see it.
 macro_rules! words {
-    ($(#[$about:meta])* $name:ident { $($(#[$means:meta])* $variant:ident = $word:literal,)* }) => {
+    ($(#[$about:meta])* $name:ident { $($(#[$means:meta])* $variant:ident = $word:tt,)* }) => {
         $(#[$about])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

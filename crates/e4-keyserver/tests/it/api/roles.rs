@@ -101,6 +101,12 @@ async fn what_is_described_is_what_there_is() {
             described.insert(line);
         }
     }
+    let roles: Vec<_> = Role::ALL.into_iter().map(Role::word).collect();
+    assert_eq!(
+        description["components"]["schemas"]["Role"]["enum"],
+        serde_json::json!(roles),
+        "words are described as they are"
+    );
     for (endpoint, _) in EXPECTED {
         assert!(described.contains(*endpoint), "{endpoint} is not described");
     }
