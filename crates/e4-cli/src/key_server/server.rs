@@ -13,7 +13,7 @@ use crate::{
 };
 use anyhow::{Context, anyhow, ensure};
 use serde::Serialize;
-use std::{fs, path::PathBuf, thread, time::Duration};
+use std::{fs, io::ErrorKind, path::PathBuf, thread, time::Duration};
 use ureq::{
     Agent, Body,
     http::{
@@ -34,6 +34,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const ANSWER_WITHIN: Duration = Duration::from_secs(660);
 /// How often a request is sent at most.
 const TRIES: u32 = 5;
+/// Said of a certificate that is not accepted.
+const CERTIFICATE: &str = ": if its certificate is of an authority of your own, name that with --ca";
 /// How long is waited at most, if the server says that it is too much.
 const LONGEST_PAUSE: u64 = 60;
 
@@ -275,12 +277,12 @@ impl Server {
     fn unreachable(&self, error: &ureq::Error) -> anyhow::Error {
         let address = self.address.shown();
         let advice = match error {
-            ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 ": is the key server running, and is this its address (--server, E4_SERVER)?"
             }
-            ureq::Error::Rustls(_) | ureq::Error::Tls(_) => {
-                ": if its certificate is of an authority of your own, name that with --ca"
-            }
+            // What TLS does not accept comes so.
+            ureq::Error::Io(error) if error.kind() == ErrorKind::InvalidData => CERTIFICATE,
+            ureq::Error::Rustls(_) | ureq::Error::Tls(_) => CERTIFICATE,
             _ => "",
         };
         let reason = match error {
@@ -311,6 +313,6 @@ fn pause(response: &Response<Body>) -> Option<Duration> {
 
 /// Whether a connection that was made ended before there was an answer.
 fn is_lost(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
