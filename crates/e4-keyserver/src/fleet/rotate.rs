@@ -335,7 +335,6 @@ async fn topic_policy(intent: &mut Intent, topic: i64) -> Result<TopicPolicy, Re
 }
 
 /// Gives a lossless rotation its second phase: the next key becomes current.
-#[allow(dead_code, reason = "orders do not go on yet")]
 pub(super) async fn switch(intent: &mut Intent, order: i64, topic: i64) -> Result<(), Refusal> {
     let keys = in_use(intent, &[topic]).await?;
     if keys.get(&topic).is_none_or(|keys| keys.next.is_none()) {

@@ -109,6 +109,16 @@ async fn c15_a_topic_that_is_removed_is_taken_from_its_members(database: Databas
     assert_eq!(again, topic);
     assert_eq!(world.versions(topic).await, [(1, 2, 0, 1), (2, 1, 0, 2)]);
     assert_eq!(world.number("SELECT COUNT(*) FROM device_access", &[]).await, 0);
+    // Also with a key that is given.
+    world.fleet.remove_topic(&world.boss, topic, None).await.unwrap();
+    let given = NewTopic {
+        name: TopicName::new("t").unwrap(),
+        key: Some(super::world::key(5)),
+        policy: TopicPolicy::default(),
+        notes: String::new(),
+    };
+    world.fleet.add_topic(&world.boss, &given).await.unwrap();
+    assert_eq!(world.versions(topic).await, [(1, 2, 0, 1), (2, 2, 0, 2), (3, 1, 6, 3)]);
 }
 
 async fn a_topic_and_a_subtree_that_shadow_each_other_are_told(database: Database) {

@@ -126,9 +126,21 @@ async fn what_was_kept_long_enough_goes_behind_a_checkpoint(database: Database) 
     let key = world.fleet.vault().checkpoint_key();
     verify_export(export(&world).await.lines(), &key).unwrap();
 
-    // Nobody else removes from the front.
-    world.change("DELETE FROM audit WHERE id <= 35", &[]).await;
-    assert_eq!(kind_of(world.fleet.verify_audit().await), RefusalKind::Damaged);
+    // Nobody else removes from the front, not even up to a checkpoint.
+    fill(&world, 10).await;
+    world.pass(3_600);
+    world.fleet.sweep().await.unwrap();
+    fill(&world, 1).await;
+    world.fleet.verify_audit().await.unwrap();
+    let last = "SELECT a.id, a.mac FROM checkpoints c JOIN audit a ON a.id = c.audit ORDER BY a.id DESC LIMIT 1";
+    let row = world.rows(last, &[]).await.remove(0);
+    let (id, mac) = (row.int(0).unwrap(), row.bytes(1).unwrap());
+    let begins = [&id.to_be_bytes()[..], mac].concat();
+    world.change("UPDATE meta SET value = $1 WHERE name = 'audit_begins'", &[Value::from(begins)]).await;
+    world.change("DELETE FROM audit WHERE id <= $1", &[Value::from(id)]).await;
+    world.change("DELETE FROM checkpoints WHERE audit < $1", &[Value::from(id)]).await;
+    let refusal = world.fleet.verify_audit().await.unwrap_err();
+    assert!(refusal.detail.contains("no entry says that they were removed"), "{refusal}");
 }
 
 on_both_databases!(
