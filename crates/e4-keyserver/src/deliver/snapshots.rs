@@ -55,8 +55,10 @@ async fn until_taken(
     bells: &Bells,
 ) {
     loop {
-        let connected = standing.wait_for(|standing| standing.broker == BrokerState::Connected).await.is_ok();
-        if !connected || heard.is_closed() {
+        // Without a slice nothing of it would be ours to judge.
+        let is_ready = |standing: &Standing| standing.broker == BrokerState::Connected && standing.slices > 0;
+        let ready = standing.wait_for(is_ready).await.is_ok();
+        if !ready || heard.is_closed() {
             return;
         }
         match snapshot::take(broker, heard).await {

@@ -12,6 +12,7 @@
 )]
 
 mod api;
+mod deliver;
 mod intent;
 mod kill;
 mod kit;
