@@ -2,6 +2,7 @@
 
 use anyhow::{Context, anyhow};
 use e4_keyserver::{fleet::Fleet, model::OrderState};
+use e4_keyserver_api::PageQuery;
 use std::collections::BTreeMap;
 
 /// Where an order stands.
@@ -25,4 +26,10 @@ pub(super) async fn server_key(fleet: &Fleet) -> anyhow::Result<[u8; 32]> {
     let mut tx = fleet.store().read().await?;
     let row = tx.query_opt("SELECT public FROM server_keys WHERE role = 1", &[]).await?;
     Ok(row.context("the server has no key")?.array(0)?)
+}
+
+/// How many members still accept or use a key that a withdrawn device has, over all topics.
+pub(super) async fn exposed(fleet: &Fleet) -> anyhow::Result<u64> {
+    let page = fleet.list_exposure(&PageQuery::default()).await?;
+    Ok(page.items.iter().map(|it| it.still).sum())
 }

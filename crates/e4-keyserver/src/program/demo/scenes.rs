@@ -200,9 +200,17 @@ async fn withdrawal(stage: &mut Stage, narrator: &mut Narrator, topics: &Topics)
         format!("it says {could:?}"),
     )?;
     let order = fleet.withdraw(&actor, &stage.stolen.id, false).await?.order.context("there is no order")?;
+    let exposed = look::exposed(&fleet).await?;
     stage.server()?.delivery.wake();
+    narrator.note(format!("The exposure: {exposed} times a device still accepts a key that the thief has."));
     narrator.note("The thief has its memory with all its keys, and never lets it take another command.");
     until_over(narrator, &fleet, order, "all others have confirmed that the keys it has open nothing any more").await?;
+    narrator
+        .wait_for("the exposure is zero", A_WHILE, async || {
+            let exposed = look::exposed(&fleet).await?;
+            Ok(if exposed == 0 { Ok(()) } else { Err(format!("it is {exposed}")) })
+        })
+        .await?;
     let listener = Listener::start(stage.port, "plant/#").await?;
     let (panel, other) = (stage.panels.first().context("a panel")?, stage.panels.get(1).context("two panels")?);
     let trolley = stage.sleepers.first().context("a trolley")?;
