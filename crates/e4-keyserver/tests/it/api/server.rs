@@ -104,6 +104,11 @@ async fn a_key_that_a_withdrawn_device_has_is_exposed_while_a_member_may_use_it(
     let either = json!({ "states": [{ "t": { hash: [2, null] } }, { "t": { hash: [1, null] } }] });
     holds(either).await;
     assert_eq!(world.get("/v1/exposure").await["items"][0]["still"], 1);
+    // Without any key of the topic it uses none.
+    holds(json!({ "states": [{}] })).await;
+    assert_eq!(world.get("/v1/exposure").await["items"], json!([]));
+    holds(version(1)).await;
+    assert_eq!(world.get("/v1/exposure").await["items"][0]["still"], 1);
     holds(version(2)).await;
     assert_eq!(world.get("/v1/exposure").await["items"], json!([]));
     assert_eq!(world.get("/v1/status").await["exposed"], 0);
