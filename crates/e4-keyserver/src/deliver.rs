@@ -75,7 +75,7 @@ impl Delivery {
     /// The operating system has no random numbers.
     pub fn start(fleet: Fleet, broker: Broker) -> Result<Self, getrandom::Error> {
         let holder = new_holder()?;
-        let board = standing::Board::new();
+        let board = standing::Board::new(broker.to_string());
         let bells = Arc::<standing::Bells>::default();
         let (heard, arrived) = mpsc::channel(HEARD);
         let (on_their_way, to_write) = mpsc::channel(ON_THEIR_WAY);

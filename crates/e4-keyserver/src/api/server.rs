@@ -34,11 +34,13 @@ fn broker_of(api: &Api, standing: &Standing) -> said::BrokerStatus {
         (BrokerState::Connected, Hearing::Hears) => "commands go out, and reports arrive".to_owned(),
     };
     said::BrokerStatus {
-        address: "of the configuration".to_owned(),
+        address: standing.address.clone(),
         connected: standing.broker == BrokerState::Connected,
         hears_devices: standing.hearing == Hearing::Hears,
         detail,
-        since: moment(api.fleet().now()),
+        since: moment(
+            api.fleet().now().saturating_sub(i64::try_from(standing.since.elapsed().as_secs()).unwrap_or(i64::MAX)),
+        ),
     }
 }
 

@@ -7,6 +7,10 @@ use tokio::sync::{Notify, watch};
 /// How delivery stands now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
+    /// Where the broker is.
+    pub address: String,
+    /// Since when the two that follow are as they are.
+    pub since: Instant,
     /// Whether there is a connection to the broker.
     pub broker: BrokerState,
     /// Whether devices are heard.
@@ -78,8 +82,10 @@ pub(super) struct Bells {
 pub(super) struct Board(Arc<watch::Sender<Standing>>);
 
 impl Board {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(address: String) -> Self {
         let standing = Standing {
+            address,
+            since: Instant::now(),
             broker: BrokerState::Away("not connected yet".to_owned()),
             hearing: Hearing::NotYet,
             database: None,
@@ -97,6 +103,9 @@ impl Board {
         self.0.send_if_modified(|standing| {
             let before = standing.clone();
             change(standing);
+            if standing.broker != before.broker || standing.hearing != before.hearing {
+                standing.since = Instant::now();
+            }
             *standing != before
         })
     }

@@ -79,7 +79,7 @@ struct Linked {
 
 impl Linked {
     fn start(broker: Broker) -> Self {
-        let board = Board::new();
+        let board = Board::new("a broker".to_owned());
         let (heard, taken) = mpsc::channel(16);
         let (standing, up) = (board.watch(), watch::Sender::new(None));
         let subscribed = up.subscribe();

@@ -157,6 +157,7 @@ async fn what_is_under_way_at_the_end_is_answered_and_nothing_more_is_taken() {
     while TcpStream::connect(server.address).await.is_ok() {
         tokio::task::yield_now().await;
     }
+    assert!(!server.task.is_finished(), "it does not wait for what is under way");
     let answer = exchange(&mut stream, rest).await;
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     server.task.await.unwrap().unwrap();
