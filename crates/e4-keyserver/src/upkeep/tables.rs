@@ -81,6 +81,7 @@ pub(crate) const TABLES: &[Table] = &[
             ("next_server_key", Number),
             ("next_since", Number),
             ("client_key_since", Number),
+            ("keyed", Number),
             ("lane_last", Number),
             ("lane_used", Number),
             ("report_newest", Number),
