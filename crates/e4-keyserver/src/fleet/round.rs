@@ -47,7 +47,7 @@ impl Fleet {
         let slices = held.0.keys().map(|slice| slice.code());
         let now = self.now();
         let sql = format!(
-            "{} WHERE due <= $1 AND slice = ANY($2) AND secret IS NOT NULL ORDER BY due LIMIT $3 FOR UPDATE SKIP LOCKED",
+            "{} WHERE due <= $1 AND slice = ANY($2) AND secret IS NOT NULL ORDER BY due, id LIMIT $3 FOR UPDATE SKIP LOCKED",
             row::SELECT
         );
         let most = Value::from(i64::try_from(most).unwrap_or(i64::MAX));

@@ -57,7 +57,8 @@ CREATE TABLE devices (
     due BIGINT,
     attempts BIGINT NOT NULL
 );
-CREATE INDEX devices_due ON devices (due, slice) WHERE due IS NOT NULL;
+-- With the id, so that those that are due together are looked at in the order in which they lie.
+CREATE INDEX devices_due ON devices (due, id) WHERE due IS NOT NULL;
 CREATE INDEX devices_standing ON devices (standing, id);
 
 -- No two secrets of the fleet are equal: keyed fingerprints of client keys, server keys and topic keys.
