@@ -7,7 +7,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -48,6 +48,8 @@ struct On {
 pub(crate) struct Seen {
     messages: Mutex<HashSet<Vec<u8>>>,
     pub(crate) refused: AtomicU64,
+    /// The broker ended connections over reports, and this one makes no more of them.
+    pub(crate) reports_no_more: AtomicBool,
     /// All commands that it took.
     pub(crate) commands: AtomicU64,
     /// Those of them that brought the key of a topic.
@@ -153,6 +155,7 @@ async fn listen(mut events: Events, seen: Arc<Seen>) {
             Event::Refused(_) => {
                 seen.refused.fetch_add(1, Ordering::Relaxed);
             }
+            Event::ReportRefused { for_good: true, .. } => seen.reports_no_more.store(true, Ordering::Release),
             _ => (),
         }
     }
