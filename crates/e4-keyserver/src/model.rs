@@ -1,6 +1,7 @@
 //! The words that all layers share: values without behaviour, which know nothing of SQL, HTTP or MQTT.
 
 mod access;
+mod coded;
 mod device;
 mod key_version;
 mod labels;
