@@ -19,6 +19,7 @@ mod hear;
 mod held;
 pub(crate) mod intent;
 mod invitations;
+mod keep_audit;
 mod keyring;
 mod keys;
 mod list;

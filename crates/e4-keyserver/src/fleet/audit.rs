@@ -1,16 +1,16 @@
 //! The audit: every change and every refused attempt, in the transaction of the change, chained by a MAC.
 
-mod keep;
 mod offline;
 mod verify;
 
 pub use offline::{ExportCursor, verify_export};
 pub use verify::Verified;
+pub(super) use verify::checkpoints;
 
-use super::{Fleet, Refusal, intent::Intent};
+use super::{Actor, Fleet, Refusal};
 use crate::{
     store::{Row, Transaction, Value},
-    vault::{CHAIN_BEGINS, Entry},
+    vault::{CHAIN_BEGINS, Entry, Vault},
 };
 
 /// An entry of the audit.
@@ -50,7 +50,7 @@ impl AuditEntry {
         })
     }
 
-    fn as_entry(&self) -> Entry<'_> {
+    pub(super) fn as_entry(&self) -> Entry<'_> {
         Entry {
             id: self.id,
             at: self.at,
@@ -65,15 +65,15 @@ impl AuditEntry {
 
 /// Where the chain stands: the number and the MAC of its last entry; or where what is kept of it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Link {
-    id: i64,
-    mac: [u8; 32],
+pub(super) struct Link {
+    pub(super) id: i64,
+    pub(super) mac: [u8; 32],
 }
 
 impl Link {
     const BEGINS: Self = Self { id: 0, mac: CHAIN_BEGINS };
 
-    async fn read(tx: &mut Transaction, name: &str) -> Result<Self, Refusal> {
+    pub(super) async fn read(tx: &mut Transaction, name: &str) -> Result<Self, Refusal> {
         let row = tx.query_opt("SELECT value FROM meta WHERE name = $1", &[Value::from(name)]).await?;
         let Some(row) = row else { return Ok(Self::BEGINS) };
         match row.bytes(0)? {
@@ -85,7 +85,7 @@ impl Link {
         }
     }
 
-    async fn write(self, tx: &mut Transaction, name: &str) -> Result<(), Refusal> {
+    pub(super) async fn write(self, tx: &mut Transaction, name: &str) -> Result<(), Refusal> {
         let value = [self.id.to_be_bytes().as_slice(), &self.mac].concat();
         tx.execute(
             "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -99,20 +99,22 @@ impl Link {
 /// The row of the table `meta` with the last link; whoever changes intentions holds it.
 const HEAD: &str = "head";
 /// The last link that is not kept any more.
-const BEGINS: &str = "audit_begins";
+pub(super) const BEGINS: &str = "audit_begins";
 
-pub(super) async fn append(intent: &mut Intent, action: &str, subject: &str, detail: &str) -> Result<(), Refusal> {
-    let last = Link::read(&mut intent.tx, HEAD).await?;
-    let entry = Entry {
-        id: last.id + 1,
-        at: intent.now,
-        actor: &intent.actor.name,
-        origin: &intent.actor.origin,
-        action,
-        subject,
-        detail,
-    };
-    let mac = intent.fleet.vault().audit_mac(&last.mac, &entry);
+/// The action of the entry that says that entries were removed.
+pub(super) const TRIM: &str = "trim audit";
+
+/// Writes an entry behind the last one, in a transaction that holds the lock of intentions.
+pub(super) async fn append(
+    tx: &mut Transaction,
+    vault: &Vault,
+    (actor, at): (&Actor, i64),
+    (action, subject, detail): (&str, &str, &str),
+) -> Result<(), Refusal> {
+    let last = Link::read(tx, HEAD).await?;
+    let (actor, origin) = (actor.name.as_str(), actor.origin.as_str());
+    let entry = Entry { id: last.id + 1, at, actor, origin, action, subject, detail };
+    let mac = vault.audit_mac(&last.mac, &entry);
     let values = [
         Value::from(entry.id),
         Value::from(entry.at),
@@ -123,14 +125,9 @@ pub(super) async fn append(intent: &mut Intent, action: &str, subject: &str, det
         Value::from(entry.detail),
         Value::from(mac.as_slice()),
     ];
-    intent
-        .tx
-        .execute(
-            "INSERT INTO audit (id, at, actor, origin, action, subject, detail, mac) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-            &values,
-        )
-        .await?;
-    Link { id: last.id + 1, mac }.write(&mut intent.tx, HEAD).await
+    let sql = "INSERT INTO audit (id, at, actor, origin, action, subject, detail, mac) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    tx.execute(sql, &values).await?;
+    Link { id: entry.id, mac }.write(tx, HEAD).await
 }
 
 impl Fleet {
@@ -145,7 +142,7 @@ impl Fleet {
     }
 }
 
-async fn page(tx: &mut Transaction, after: i64, to: i64, limit: i64) -> Result<Vec<AuditEntry>, Refusal> {
+pub(super) async fn page(tx: &mut Transaction, after: i64, to: i64, limit: i64) -> Result<Vec<AuditEntry>, Refusal> {
     let rows = tx
         .query(
             &format!("{COLUMNS} WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3"),
@@ -155,7 +152,7 @@ async fn page(tx: &mut Transaction, after: i64, to: i64, limit: i64) -> Result<V
     rows.iter().map(AuditEntry::of).collect()
 }
 
-fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Refusal> {
+pub(super) fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Refusal> {
     bytes.try_into().map_err(|_| broken())
 }
 

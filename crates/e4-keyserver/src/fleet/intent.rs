@@ -1,6 +1,6 @@
 //! One change of intention as one transaction.
 
-use super::{Actor, Fleet, Once, Refusal, RefusalKind};
+use super::{Actor, Fleet, Once, Refusal, RefusalKind, audit::append};
 use crate::{
     model::Role,
     store::{Transaction, Value},
@@ -114,7 +114,8 @@ impl Fleet {
 impl Intent {
     /// An entry in the audit: what was done to what, with what was before and is after, without secrets.
     pub(crate) async fn audit(&mut self, action: &str, subject: &str, detail: &Json) -> Result<(), Refusal> {
-        super::audit::append(self, action, subject, &detail.to_string()).await
+        let Self { tx, fleet, actor, now } = self;
+        append(tx, fleet.vault(), (actor, *now), (action, subject, &detail.to_string())).await
     }
 
     /// The next number of a kind.

@@ -1,6 +1,6 @@
 //! Whether the audit is as it was written.
 
-use super::{AuditEntry, BEGINS, HEAD, Link, array, page};
+use super::{AuditEntry, BEGINS, HEAD, Link, TRIM, array, page};
 use crate::{
     fleet::{Fleet, Refusal, RefusalKind},
     store::{Transaction, Value},
@@ -22,12 +22,12 @@ pub struct Verified {
 
 /// A checkpoint with its signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Signed {
-    pub(super) checkpoint: Checkpoint,
-    pub(super) signature: Vec<u8>,
+pub(in crate::fleet) struct Signed {
+    pub(in crate::fleet) checkpoint: Checkpoint,
+    pub(in crate::fleet) signature: Vec<u8>,
 }
 
-pub(super) async fn checkpoints(tx: &mut Transaction, from: i64) -> Result<Vec<Signed>, Refusal> {
+pub(in crate::fleet) async fn checkpoints(tx: &mut Transaction, from: i64) -> Result<Vec<Signed>, Refusal> {
     let sql = "SELECT audit, at, digest, signature FROM checkpoints WHERE audit >= $1 ORDER BY audit";
     let rows = tx.query(sql, &[Value::from(from)]).await?;
     rows.iter()
@@ -114,7 +114,7 @@ fn is_signed(vault: &Vault, signed: &Signed) -> Result<(), Refusal> {
 
 /// Whether an entry says that those up to `id` were removed.
 fn says_trimmed(entry: &AuditEntry, id: i64) -> bool {
-    entry.action == super::keep::TRIM && entry.subject == id.to_string()
+    entry.action == TRIM && entry.subject == id.to_string()
 }
 
 fn wrong(id: i64, what: &str) -> Refusal {

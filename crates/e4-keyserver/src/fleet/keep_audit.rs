@@ -1,15 +1,16 @@
-//! Checkpoints, and how long entries are kept.
+//! Checkpoints of the audit, and how long its entries are kept.
 
-use super::{BEGINS, Link, page, verify::checkpoints};
+use super::{
+    Actor, Fleet, Refusal,
+    audit::{BEGINS, Link, TRIM, array, checkpoints, page},
+    intent::Intent,
+};
 use crate::{
-    fleet::{Actor, Fleet, Refusal, intent::Intent},
     store::Value,
     vault::{CHAIN_BEGINS, Checkpoint, digest},
 };
 use serde_json::json;
 
-/// The action of the entry that says that entries were removed.
-pub(super) const TRIM: &str = "trim audit";
 /// A checkpoint is signed after so many entries,
 const ENTRIES: i64 = 1_000;
 /// or after this time, if there is an entry.
@@ -86,7 +87,7 @@ impl Fleet {
                    WHERE c.audit > $1 AND c.audit <= $2 AND c.at < $3 ORDER BY c.audit DESC LIMIT 1";
         let values = [Value::from(begins.id), Value::from(begins.id + BATCH), Value::from(self.now() - kept)];
         let Some(row) = tx.query_opt(sql, &values).await? else { return Ok(false) };
-        let to = Link { id: row.int(0)?, mac: super::array(row.bytes(1)?)? };
+        let to = Link { id: row.int(0)?, mac: array(row.bytes(1)?)? };
         drop(tx);
 
         let mut intent = self.begin(&Actor::rule("audit")).await?;
@@ -116,5 +117,5 @@ impl Fleet {
 async fn last_checkpoint(intent: &mut Intent) -> Result<Option<Checkpoint>, Refusal> {
     let sql = "SELECT audit, at, digest FROM checkpoints ORDER BY audit DESC LIMIT 1";
     let Some(row) = intent.tx.query_opt(sql, &[]).await? else { return Ok(None) };
-    Ok(Some(Checkpoint { audit: row.int(0)?, at: row.int(1)?, digest: super::array(row.bytes(2)?)? }))
+    Ok(Some(Checkpoint { audit: row.int(0)?, at: row.int(1)?, digest: array(row.bytes(2)?)? }))
 }
