@@ -2,6 +2,7 @@
 
 use super::{
     Actor, Arrived, Fleet, Held, Refusal, Said,
+    members::DUE,
     round::forget_withdrawn,
     row::{self, DeviceRow, Sent, Under},
     wanted::Context,
@@ -271,7 +272,7 @@ async fn readers_are_due(tx: &mut Transaction, devices: &[ClientId], now: i64) -
     let written = "SELECT topic FROM device_access WHERE device = ANY($2) AND access >= 2
          UNION SELECT a.topic FROM group_access a JOIN members m ON m.grp = a.grp WHERE m.device = ANY($2) AND a.access >= 2";
     let sql = format!(
-        "UPDATE devices SET due = $1 WHERE status <> 2 AND mode = 1 AND secret IS NOT NULL AND id IN (
+        "UPDATE devices SET due = {DUE} WHERE status <> 2 AND mode = 1 AND secret IS NOT NULL AND id IN (
              SELECT device FROM device_access WHERE topic IN ({written})
              UNION SELECT m.device FROM members m JOIN group_access a ON a.grp = m.grp WHERE a.topic IN ({written}))"
     );

@@ -12,18 +12,24 @@ use std::collections::BTreeSet;
 pub(super) const MEMBERS: &str = "SELECT device FROM device_access WHERE topic = ANY($2)
      UNION SELECT m.device FROM members m JOIN group_access g ON g.grp = m.grp WHERE g.topic = ANY($2)";
 
+/// When a device is due for which the intention of `$1` changed something: at once, unless commands for it are under way that it
+/// will report on. Then its report makes it due, or the time to send them again: else a device that is away would find as many
+/// copies before it as there were intentions meanwhile.
+pub(super) const DUE: &str =
+    "CASE WHEN attempts > 0 AND reported IS NOT NULL AND status <> 2 THEN coalesce(due, $1) ELSE $1 END";
+
 /// Has the planner look at everybody who has access to these topics.
 pub(super) async fn members_are_due(intent: &mut Intent, topics: &[i64]) -> Result<u64, Refusal> {
-    let sql = format!("UPDATE devices SET due = $1 WHERE status <> 2 AND secret IS NOT NULL AND id IN ({MEMBERS})");
+    let sql = format!("UPDATE devices SET due = {DUE} WHERE status <> 2 AND secret IS NOT NULL AND id IN ({MEMBERS})");
     Ok(intent.tx.execute(&sql, &[Value::from(intent.now), list(topics)]).await?)
 }
 
 /// Has the planner look at these devices, withdrawn ones too.
 pub(super) async fn devices_are_due(intent: &mut Intent, devices: &[ClientId]) -> Result<u64, Refusal> {
-    let sql = "UPDATE devices SET due = $1 WHERE secret IS NOT NULL AND id = ANY($2)";
+    let sql = format!("UPDATE devices SET due = {DUE} WHERE secret IS NOT NULL AND id = ANY($2)");
     let mut count = 0;
     for some in devices.chunks(CHUNK) {
-        count += intent.tx.execute(sql, &[Value::from(intent.now), ids(some)]).await?;
+        count += intent.tx.execute(&sql, &[Value::from(intent.now), ids(some)]).await?;
     }
     Ok(count)
 }

@@ -4,6 +4,7 @@ use super::{
     Actor, Fleet, OrderDetail, Refusal, RefusalKind,
     intent::{Attempted, Intent},
     keys::keep_fingerprints,
+    members::DUE,
     rotate::{NewOrder, insert_order},
 };
 use crate::{
@@ -85,8 +86,8 @@ async fn rotate_server_key(mut intent: Intent) -> Attempted<i64> {
         detail: OrderDetail::default(),
     };
     let id = insert_order(&mut intent, &order).await?;
-    let sql = "UPDATE devices SET due = $1 WHERE status <> 2 AND mode = $2 AND secret IS NOT NULL";
-    let due = intent.tx.execute(sql, &[Value::from(intent.now), Value::from(Mode::PublicKey.code())]).await?;
+    let sql = format!("UPDATE devices SET due = {DUE} WHERE status <> 2 AND mode = $2 AND secret IS NOT NULL");
+    let due = intent.tx.execute(&sql, &[Value::from(intent.now), Value::from(Mode::PublicKey.code())]).await?;
     intent.audit("rotate server key", "server", &json!({ "version": version, "order": id, "devices": due })).await?;
     Ok((intent, id))
 }

@@ -17,6 +17,7 @@ on_both_databases!(
     c13_a_withdrawn_device_is_out_and_the_thief_of_a_later_client_key_opens_nothing_of_before,
     c02_what_was_stored_and_never_published_goes_out_again_as_the_same_bytes,
     a_sleeper_of_a_year_gets_one_command_a_topic,
+    what_is_intended_meanwhile_sends_nothing_more_to_a_device_that_is_away,
     a_device_that_never_reports_is_never_shown_as_confirmed,
     a_report_that_is_played_back_changes_nothing_and_has_the_device_asked,
     a_device_whose_disk_was_put_back_gets_what_it_lacks,
@@ -195,6 +196,24 @@ async fn a_sleeper_of_a_year_gets_one_command_a_topic(database: Database) {
     assert_eq!(bringing, topics.len(), "{} in all", to_it.len());
     let message = world.at(&pump).seal("a", b"today");
     assert!(world.at(&sleeper).opens("a", &message));
+}
+
+async fn what_is_intended_meanwhile_sends_nothing_more_to_a_device_that_is_away(database: Database) {
+    let mut world = World::new(database).await;
+    let (sleeper, topic) = (world.device("sleeper").await, world.topic("a").await);
+    world.give(topic, &sleeper, Access::BOTH).await;
+    world.settle().await;
+    world.at(&sleeper).is_there = false;
+    let sent = world.recorded.len();
+    for _ in 0..5 {
+        world.fleet.rotate(&world.boss, topic, RotationKind::Hard).await.unwrap();
+        world.live(4, 1).await;
+    }
+    let to_it = world.recorded[sent..].iter().filter(|(id, _)| *id == sleeper).count();
+    assert_eq!(to_it, 1, "one batch waits at the broker");
+    world.connect(&sleeper);
+    world.live(300, 10).await;
+    assert_eq!(world.standing(&sleeper).await, "confirmed");
 }
 
 async fn a_device_that_never_reports_is_never_shown_as_confirmed(database: Database) {
